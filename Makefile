@@ -1,0 +1,24 @@
+# One environment for everything, kept outside the checkout and reused until pyproject.toml changes.
+PYTHON ?= python3
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/synergynet
+KEY := $(shell { cat pyproject.toml; $(PYTHON) --version; } | sha256sum | cut -c1-12)
+VENV ?= $(CACHE)/env-$(KEY)
+RUN := $(VENV)/bin/python
+
+.PHONY: benchmark test lint env
+benchmark: env
+	$(RUN) benchmark.py -w pretrained/open_mobilenet_v2.pth.tar
+
+test: env
+	$(RUN) -m pytest
+
+lint: env
+	$(VENV)/bin/ruff check .
+
+env: $(VENV)/.complete
+	@echo "environment: $(VENV)"
+
+$(VENV)/.complete: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check ".[dev,timm]"
+	touch $@

@@ -1,0 +1,255 @@
+"""Reading files that come from elsewhere, writing files that must be whole, and reporting errors.
+
+Every reader raises `InputError` with the file's name and what to do about it. Pickles and checkpoints
+are read without code execution: an attacker's file gets an error, not a shell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import sys
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import scipy.io
+import torch
+
+
+class InputError(Exception):
+    """A problem that the user can mend; its text is one line naming the file and the remedy."""
+
+
+def run_command(main: Callable[[Any], int], args: Any) -> int:
+    """Run a script's `main(args)`; turn the user's errors into one line on stderr and exit code 2.
+
+    Errors of the operating system (read-only folder, full disk) count as the user's; anything else
+    is a bug and keeps its traceback.
+    """
+    try:
+        return main(args)
+    except InputError as error:
+        message = str(error)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror or error}"
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+# ---------------------------------------------------------------- readers
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Read a picture as (H, W, 3) uint8 BGR.
+
+    Raises:
+        InputError: the file is missing, is no picture, or breaks off early.
+    """
+    data = _read_bytes(path)
+    if _is_truncated(data):
+        raise InputError(f"{path}: the picture breaks off early; copy or download it again")
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise InputError(f"{path}: not a picture that OpenCV can read")
+    return image
+
+
+def _is_truncated(data: bytes) -> bool:
+    # libjpeg fills what is missing with grey and libpng with black, both without an error.
+    if data.startswith(b"\xff\xd8"):
+        # Embedded thumbnails have an end marker too, but it stands before the last scan begins.
+        return data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda")
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-64:]
+    return False
+
+
+def read_array(path: str | os.PathLike, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
+    """Read a `.npy` array without pickle; `shape` may hold None for any length.
+
+    Raises:
+        InputError: missing, not an array, or of another shape.
+    """
+    try:
+        with open(path, "rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: file not found") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy array ({error})") from None
+    if shape is not None and (
+        array.ndim != len(shape)
+        or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True))
+    ):
+        want = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+        raise InputError(f"{path}: shape {array.shape}, expected {want}")
+    return array
+
+
+def read_list(path: str | os.PathLike) -> list[str]:
+    """Read a text file of one image name a line; empty lines are left out."""
+    try:
+        lines = _read_bytes(path).decode().splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file of image names") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file."""
+    try:
+        return json.loads(_read_bytes(path))
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error})") from None
+
+
+def read_mat(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a MATLAB file (version 4 to 7.2).
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    _require_file(path)
+    try:
+        return scipy.io.loadmat(path)
+    except Exception as error:  # scipy raises a dozen kinds on damaged files
+        raise InputError(f"{path}: not a readable .mat file ({error})") from None
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Admits numpy arrays and the built-in containers only."""
+
+    ALLOWED = frozenset(
+        {
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy.core.multiarray", "scalar"),
+            ("numpy._core.multiarray", "scalar"),
+            ("_codecs", "encode"),  # how Python 3 writes bytes into protocol-2 pickles
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in self.ALLOWED:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def read_pickle(path: str | os.PathLike) -> Any:
+    """Read a pickle of numpy arrays and plain containers; refuse everything else.
+
+    Raises:
+        InputError: missing, damaged, or asking for any other Python object.
+    """
+    _require_file(path)
+    try:
+        with open(path, "rb") as file:
+            return _PlainUnpickler(file, encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path}: refused, not a pickle of plain arrays ({error})") from None
+    except Exception as error:  # a damaged pickle can raise anything
+        raise InputError(f"{path}: not a readable pickle ({error})") from None
+
+
+def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a PyTorch checkpoint to the CPU, tensors and plain values only.
+
+    Raises:
+        InputError: missing, damaged, not a dict, or containing anything that would run code.
+    """
+    _require_file(path)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        raise InputError(
+            f"{path}: not a checkpoint of plain tensors (damaged, or it holds code and is refused)"
+        ) from None
+    if not isinstance(checkpoint, dict):
+        raise InputError(f"{path}: holds a {type(checkpoint).__name__}, not a checkpoint dict")
+    return checkpoint
+
+
+def _read_bytes(path: str | os.PathLike) -> bytes:
+    _require_file(path)
+    return Path(path).read_bytes()
+
+
+def _require_file(path: str | os.PathLike) -> None:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: {'is a folder' if Path(path).is_dir() else 'file not found'}")
+
+
+# ---------------------------------------------------------------- writers
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside `path` and move it there on success: no half-written file.
+
+    The temporary name keeps the suffix, so that writers which look at it (cv2.imwrite, np.save) work.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_image(path: str | os.PathLike, image: np.ndarray, quality: int = 95) -> None:
+    """Write (H, W, 3) uint8 BGR; the suffix chooses the format, `quality` is JPEG's."""
+    ok, data = cv2.imencode(Path(path).suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise InputError(f"{path}: OpenCV cannot write this picture format")
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
+    """Write a `.npy` file."""
+    with whole_file(path) as temporary:
+        np.save(temporary, array, allow_pickle=False)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write indented JSON; NaN and infinity are errors, not invalid JSON."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_list(path: str | os.PathLike, names: list[str]) -> None:
+    """Write one name a line."""
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in names))
+
+
+def make_output_folder(path: str | os.PathLike) -> Path:
+    """Create a folder and prove that it can be written to, before long work starts.
+
+    Raises:
+        InputError: it cannot be created or written.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".write_test_{uuid.uuid4().hex[:8]}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{path}: cannot write here ({error.strerror})") from None
+    return path
