@@ -1,0 +1,405 @@
+"""Training and test crops: lists and label arrays, colour jitter, and the one pre-processing.
+
+Images leave the workers as uint8 and become the network's input on its own device, in one batched
+`preprocess`; training, benchmark and photos differ by a preset only, so they cannot drift apart.
+
+Sources: 3DDFA (Zhu et al., PAMI 2017) for the files; SynergyNet, section 4, for the augmentation.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from utils import io
+from utils.params import IMG_SIZE, N_LANDMARKS, N_PARAMS, PIXEL_MEAN, PIXEL_STD, ROOT
+
+JITTER_RANGE = (0.6, 1.4)
+ERASE_PROBABILITY = 0.01
+
+AFLW2000_FOLDER = ROOT / "aflw2000_data"
+OPEN_TEST_FOLDER = ROOT / "aflw2000_data" / "open"
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What `preprocess` does beyond normalisation: a black border, and random erasing."""
+
+    border_px: int
+    augment: bool
+
+
+TRAIN = Preset(border_px=5, augment=True)
+BENCHMARK = Preset(border_px=5, augment=False)
+IN_THE_WILD = Preset(border_px=0, augment=False)
+
+
+# ---------------------------------------------------------------- batches of pixels
+
+
+def preprocess(
+    images: torch.Tensor, preset: Preset = BENCHMARK, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Turn crops into the network's input: float, black border, erasing (TRAIN), (x - 127.5) / 128.
+
+    Args:
+        images: (B, H, W, 3) uint8 BGR on any device. Not modified.
+        preset: TRAIN, BENCHMARK or IN_THE_WILD.
+        generator: CPU generator of the erasing, which then does not depend on the device.
+    Returns:
+        (B, 3, H, W) float32 on the same device, channels last in memory.
+    Raises:
+        ValueError: not a batch of BGR uint8 images.
+    """
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != torch.uint8:
+        raise ValueError(f"expected (B, H, W, 3) uint8, got {tuple(images.shape)} {images.dtype}")
+    batch, height, width, _ = images.shape
+    inputs = images.permute(0, 3, 1, 2).float()  # (B, 3, H, W), stays channels last
+    if border := preset.border_px:
+        inputs[:, :, :border] = inputs[:, :, height - border :] = 0
+        inputs[:, :, :, :border] = inputs[:, :, :, width - border :] = 0
+    if preset.augment:
+        erased = torch.rand(batch, generator=generator) < ERASE_PROBABILITY  # (B,)
+        region = torch.randint(7, (batch,), generator=generator)  # (B,)
+        keep = _region_masks(height, width)[region[erased]]  # (erased, H, W)
+        rows = erased.nonzero()[:, 0].to(images.device, non_blocking=True)
+        inputs[rows] *= keep.to(inputs.device, non_blocking=True)[:, None]
+    return inputs.sub_(PIXEL_MEAN).div_(PIXEL_STD)
+
+
+def _region_masks(height: int, width: int) -> torch.Tensor:
+    """The seven regions random erasing may keep, (7, H, W) of 0 and 1.
+
+    Four quadrants, left and right half, the centre without a quarter of the size at each side.
+    NOTE(released): one of the published quadrants keeps another quadrant's pixels; here each keeps
+    its own.
+    """
+    top, bottom = slice(0, height // 2), slice(height // 2, None)
+    left, right = slice(0, width // 2), slice(width // 2, None)
+    centre_rows = slice(height // 4, height - height // 4)
+    centre_columns = slice(width // 4, width - width // 4)
+    masks = torch.zeros(7, height, width)
+    regions = [(top, left), (top, right), (bottom, left), (bottom, right)]
+    regions += [(slice(None), left), (slice(None), right), (centre_rows, centre_columns)]
+    for mask, (rows, columns) in zip(masks, regions, strict=True):
+        mask[rows, columns] = 1
+    return masks
+
+
+# ---------------------------------------------------------------- colour jitter
+
+
+def jitter_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change brightness, contrast and saturation in random order, each by a factor in [0.6, 1.4].
+
+    Args:
+        image: (H, W, 3) uint8 BGR. Not modified.
+        rng: source of the order and the factors.
+    Returns:
+        (H, W, 3) uint8 BGR, equal to PIL's ImageEnhance on the same array.
+    """
+    operations = (adjust_brightness, adjust_contrast, adjust_saturation)
+    for index in rng.permutation(3):
+        image = operations[index](image, rng.uniform(*JITTER_RANGE))
+    return image
+
+
+def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
+    """Blend with black; semantics of PIL.ImageEnhance.Brightness on (H, W, 3) uint8."""
+    return cv2.LUT(image, _blend(np.float32(0), np.arange(256, dtype=np.float32), factor))
+
+
+def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
+    """Blend with the mean grey; semantics of PIL.ImageEnhance.Contrast on (H, W, 3) uint8."""
+    mean = np.floor(_luma(image).mean(dtype=np.float64) + 0.5).astype(np.float32)
+    return cv2.LUT(image, _blend(mean, np.arange(256, dtype=np.float32), factor))
+
+
+def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
+    """Blend with the pixel's own grey; semantics of PIL.ImageEnhance.Color on (H, W, 3) uint8."""
+    return _blend(_luma(image)[:, :, None], image.astype(np.float32), factor)
+
+
+def _luma(image: np.ndarray) -> np.ndarray:
+    """PIL's mode L of the three channels in array order, (H, W) float32 of whole numbers.
+
+    NOTE(released): the published pipeline hands a BGR array to PIL as if it were RGB, so blue has
+    red's weight here. 16-bit fixed point stays below 2**24: float32 is exact.
+    """
+    weights = np.array([19595, 38470, 7471], np.float32)
+    return np.floor((image.astype(np.float32) @ weights + 32768) / 65536)
+
+
+def _blend(start: np.ndarray, end: np.ndarray, factor: float) -> np.ndarray:
+    # PIL computes in float32, clips, and cuts the fraction off.
+    return (start + np.float32(factor) * (end - start)).clip(0, 255).astype(np.uint8)
+
+
+# ---------------------------------------------------------------- training set
+
+
+class TrainingCrops(Dataset):
+    """120x120 crops with their whitened parameters, in 3DDFA's files.
+
+    An item is (image (120, 120, 3) uint8 BGR after colour jitter, params_w (62,) float32). It
+    depends on (seed, epoch, index) only: not on workers, batches or order.
+
+    Args:
+        root: folder the names of the list are relative to.
+        list_file: text, one image name a line.
+        params_file: (N, 62) or (N, 102) whitened parameters, `.pkl` or `.npy`; row i belongs to
+            line i; of 102 entries (40 more for texture) the first 62 are used.
+        seed: seed of jitter and order.
+    Raises:
+        InputError: a file is missing or damaged, or list and parameters differ in length.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike,
+        list_file: str | os.PathLike,
+        params_file: str | os.PathLike,
+        seed: int = 0,
+    ):
+        self.root = Path(root)
+        self.names = io.read_list(list_file)
+        self.params_w = _read_params(params_file)  # (N, 62)
+        self.seed = seed
+        self.epoch = 0
+        if not self.names:
+            raise io.InputError(f"{list_file}: lists no image")
+        if len(self.names) != len(self.params_w):
+            raise io.InputError(
+                f"{list_file} lists {len(self.names)} images but {params_file} holds "
+                f"{len(self.params_w)} rows; they must belong together"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image = read_crop(self.root / self.names[index])
+        image = jitter_colours(image, np.random.default_rng((self.seed, self.epoch, index)))
+        return torch.from_numpy(image), self.params_w[index]
+
+    def at_epoch(self, epoch: int) -> TrainingCrops:
+        """The same crops with the jitter of another epoch; names and parameters are shared."""
+        other = copy.copy(self)
+        other.epoch = epoch
+        return other
+
+
+def _read_params(path: str | os.PathLike) -> torch.Tensor:
+    """Whitened training parameters, (N, 62) float32."""
+    array = io.read_array(path) if Path(path).suffix == ".npy" else io.read_pickle(path)
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] < N_PARAMS:
+        raise io.InputError(f"{path}: not an (N, {N_PARAMS}) array of whitened parameters")
+    array = np.ascontiguousarray(array[:, :N_PARAMS], np.float32)
+    if not np.isfinite(array).all():
+        raise io.InputError(f"{path}: holds values that are not finite")
+    return torch.from_numpy(array)
+
+
+class EpochBatches:
+    """Batches of one epoch: a permutation by (seed, epoch), shared out evenly over the ranks.
+
+    What does not fill a batch on every rank is left to another epoch; a set smaller than that is
+    one short batch.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1
+    ):
+        order = np.random.default_rng((seed, epoch)).permutation(count)
+        per_rank = count // world_size
+        length = max(per_rank // batch_size, 1) * batch_size
+        mine = order[rank : per_rank * world_size : world_size][:length]
+        self.batches = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter([batch.tolist() for batch in self.batches])
+
+
+def training_loader(
+    crops: TrainingCrops,
+    batch_size: int,
+    epoch: int,
+    workers: int = 4,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DataLoader:
+    """Batches ((B, 120, 120, 3) uint8, (B, 62) float32) of one epoch, the same for any `workers`.
+
+    Args:
+        crops: the training set; its seed and `epoch` fix order and jitter.
+        batch_size: images a batch on this rank.
+        epoch: counted from 1 or 0, as the caller likes.
+        workers: loading processes; 0 loads in this one.
+        rank: this process of a distributed run.
+        world_size: number of its processes.
+    """
+    batches = EpochBatches(len(crops), batch_size, crops.seed, epoch, rank, world_size)
+    return _loader(crops.at_epoch(epoch), batches, workers)
+
+
+# ---------------------------------------------------------------- test set
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationLabels:
+    """Labels of an `aflw2000_data` folder, in the order of its list of N images.
+
+    Attributes:
+        landmarks: (N, 3, 68) photo px, y down.
+        reannotated: (N, 2, 68) photo px, or None.
+        yaw_deg: (N,), for the bins only.
+        roi_box: (N, 4) sx sy ex ey of the crop in the photo.
+        pose_rows: (M,) rows that have a pose label, or None.
+        pose_deg: (M, 3) pitch, yaw, roll, or None.
+    """
+
+    landmarks: np.ndarray
+    reannotated: np.ndarray | None
+    yaw_deg: np.ndarray
+    roi_box: np.ndarray
+    pose_rows: np.ndarray | None
+    pose_deg: np.ndarray | None
+
+
+class EvaluationCrops(Dataset):
+    """The test crops of an `aflw2000_data` folder and their labels; an item is (120, 120, 3) uint8.
+
+    Raises:
+        InputError: a file is missing or damaged, or the list and an array differ in length.
+    """
+
+    def __init__(self, data_folder: str | os.PathLike):
+        self.folder = Path(data_folder)
+        list_file = self.folder / "AFLW2000-3D_crop.list"
+        if not list_file.is_file():
+            raise io.InputError(
+                f"{self.folder}: no test set here (AFLW2000-3D_crop.list is missing); make one "
+                f"with prepare_data.py aflw2000, or leave --data away to use the open one"
+            )
+        self.names = io.read_list(list_file)
+        if not self.names:
+            raise io.InputError(f"{list_file}: lists no image")
+        self.labels = _read_labels(self.folder / "eval", list_file, len(self.names))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(read_crop(self.folder / "AFLW2000-3D_crop" / self.names[index]))
+
+
+def _read_labels(folder: Path, list_file: Path, count: int) -> EvaluationLabels:
+    def read(name: str, *shape: int, rows: int = count) -> np.ndarray:
+        array = io.read_array(folder / name, (None, *shape))
+        if len(array) != rows:
+            raise io.InputError(
+                f"{folder / name}: {len(array)} rows for {rows} images of {list_file}; "
+                f"they must belong together"
+            )
+        return array
+
+    reannotated = "AFLW2000-3D-Reannotated.pts68.npy"
+    pose, skipped = "ALFW2000-3D_pose_3ANG_excl.npy", "ALFW2000-3D_pose_3ANG_skip.npy"
+    pose_rows = pose_deg = None
+    if (folder / pose).is_file():
+        skip = io.read_array(folder / skipped, (None,))
+        if len(skip) and (skip.min() < 0 or skip.max() >= count):
+            raise io.InputError(f"{folder / skipped}: indices outside the {count} images")
+        pose_rows = np.setdiff1d(np.arange(count), skip)  # (M,)
+        pose_deg = read(pose, 3, rows=len(pose_rows))
+    has_reannotated = (folder / reannotated).is_file()
+    return EvaluationLabels(
+        landmarks=read("AFLW2000-3D.pts68.npy", 3, N_LANDMARKS),
+        reannotated=read(reannotated, 2, N_LANDMARKS) if has_reannotated else None,
+        yaw_deg=read("AFLW2000-3D.pose.npy"),
+        roi_box=read("AFLW2000-3D_crop.roi_box.npy", 4),
+        pose_rows=pose_rows,
+        pose_deg=pose_deg,
+    )
+
+
+def default_test_folder() -> Path:
+    """AFLW2000-3D in `aflw2000_data/` when it is there, else the open test set that ships."""
+    has_real = (AFLW2000_FOLDER / "AFLW2000-3D_crop.list").is_file()
+    return AFLW2000_FOLDER if has_real else OPEN_TEST_FOLDER
+
+
+def evaluation_loader(crops: EvaluationCrops, batch_size: int, workers: int = 0) -> DataLoader:
+    """Batches (B, 120, 120, 3) uint8 in the order of the list, the last one shorter."""
+    order = range(len(crops))
+    batches = [list(order[i : i + batch_size]) for i in range(0, len(crops), batch_size)]
+    return _loader(crops, batches, workers)
+
+
+# ---------------------------------------------------------------- shared
+
+
+def read_crop(path: str | os.PathLike) -> np.ndarray:
+    """Read a crop as (120, 120, 3) uint8 BGR.
+
+    Raises:
+        InputError: unreadable, or of another size.
+    """
+    image = io.read_image(path)
+    if image.shape != (IMG_SIZE, IMG_SIZE, 3):
+        height, width = image.shape[:2]
+        raise io.InputError(f"{path}: {width}x{height} px, expected {IMG_SIZE}x{IMG_SIZE} crops")
+    return image
+
+
+class _Loader(DataLoader):
+    """A DataLoader whose workers' InputErrors arrive as they are, not inside a traceback's text."""
+
+    def __iter__(self) -> Iterator:
+        for batch in super().__iter__():
+            if isinstance(batch, io.InputError):
+                raise batch
+            yield batch
+
+
+class _Batched(Dataset):
+    """Fetches a whole batch; an unreadable file becomes the batch, for `_Loader` to raise."""
+
+    def __init__(self, items: Dataset):
+        self.items = items
+
+    def __getitems__(self, indices: list[int]) -> list | io.InputError:
+        try:
+            return [self.items[index] for index in indices]
+        except io.InputError as error:
+            return error
+
+
+def _collate(items: list | io.InputError) -> list[torch.Tensor] | torch.Tensor | io.InputError:
+    return items if isinstance(items, io.InputError) else default_collate(items)
+
+
+def _use_one_thread(worker: int) -> None:
+    cv2.setNumThreads(1)  # torch limits its own threads in workers
+
+
+def _loader(items: Dataset, batches: EpochBatches | list[list[int]], workers: int) -> DataLoader:
+    return _Loader(
+        _Batched(items),
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_use_one_thread,
+    )
