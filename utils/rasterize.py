@@ -1,0 +1,61 @@
+"""Z-buffered triangles under weak perspective, by OpenCV's software rasteriser: no GPU, no compiler.
+
+Image coordinates here are continuous: the picture spans [0, width] x [0, height], y down, and the
+centre of its first pixel is (0.5, 0.5). z grows towards the viewer, in the same unit as x and y.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# OpenCV offers a perspective camera only. From this many pixels away its rays are parallel to the eye
+# of float32; what remains of the perspective is divided out beforehand.
+_CAMERA_DISTANCE = 2.0**15
+
+
+def rasterize(
+    verts: np.ndarray,
+    triangles: np.ndarray,
+    attributes: np.ndarray,
+    height: int,
+    width: int,
+    background: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interpolate three attributes over the visible triangles.
+
+    Args:
+        verts: (V, 3) image coordinates x, y, z; |z| below 8,000. Not modified.
+        triangles: (T, 3) vertex indices, either orientation.
+        attributes: (V, 3) float values within [0, 1], one row a vertex.
+        height, width: size of the picture in pixels.
+        background: value of the pixels that no triangle covers.
+    Returns:
+        attribute image (height, width, 3) float32 and depth (height, width) float32: the z of the
+        visible point, -inf where nothing is.
+    """
+    distance = _CAMERA_DISTANCE
+    camera = np.empty((len(verts), 3), np.float32)  # x right, y up, z towards the viewer
+    toward = 1.0 - verts[:, 2] / distance
+    camera[:, 0] = (verts[:, 0] - width / 2) * toward
+    camera[:, 1] = (height / 2 - verts[:, 1]) * toward
+    camera[:, 2] = verts[:, 2] - distance
+    near, far = distance * 0.75, distance * 1.25
+    color = np.full((height, width, 3), background, np.float32)
+    depth = np.full((height, width), far, np.float32)
+    settings = cv2.TriangleRasterizeSettings()
+    settings.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
+    settings.setCullingMode(cv2.RASTERIZE_CULLING_NONE)
+    color, depth = cv2.triangleRasterize(
+        camera,
+        np.ascontiguousarray(triangles, np.int32),
+        np.ascontiguousarray(attributes, np.float32),
+        color,
+        depth,
+        np.eye(4, dtype=np.float32),
+        2 * np.arctan(height / 2 / distance),
+        near,
+        far,
+        settings,
+    )
+    return color, np.where(depth < far, distance - depth, -np.inf).astype(np.float32)
