@@ -1,0 +1,351 @@
+"""SynergyNet: image -> 3DMM parameters -> landmarks -> refined landmarks -> parameters again.
+
+    model = build_model("mobilenet_v2", morphable=load_morphable("3dmm_data/open"))
+    load_weights(model, "pretrained/open_mobilenet_v2.pth.tar")
+    params_w = model.regress(images)       # (B, 62), all that inference needs
+    points = model.landmarks(params_w)     # (B, 3, 68) crop px, y down
+
+Module and buffer names are a file format: they are those of published checkpoints.
+Source: Wu, Xu, Neumann, "Synergy between 3DMM and 3D Landmarks for Accurate 3D Facial Geometry",
+3DV 2021, section 3 and figure 2.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backbone_nets import THREEDDFA_V2, build_backbone
+from backbone_nets.mobilenet_v1 import from_3ddfa_v2
+from utils import io
+from utils.params import EXPR, IMG_SIZE, N_EXPR, N_POSE, N_SHAPE, POSE, SHAPE, MorphableModel
+
+RECIPES = ("released", "paper", "corrected")
+RESIDUAL_SCALE = 0.05  # refined = landmarks + RESIDUAL_SCALE * refiner output; section 3.2
+BASIS_BUFFERS = ("u", "w_shp", "w_exp", "u_base", "w_shp_base", "w_exp_base")
+WHITENING_BUFFERS = ("param_mean", "param_std")
+BASIS_TOLERANCE = 1e-5  # relative; sums in another order, not another face model
+
+
+class I2P(nn.Module):
+    """Image to parameters: the backbone alone, under the name that checkpoints give it."""
+
+    def __init__(self, arch: str) -> None:
+        super().__init__()
+        self.backbone = build_backbone(arch)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, 120, 120) -> whitened parameters (B, 62), pooled features (B, C)."""
+        return self.backbone(images)
+
+
+class LandmarkRefiner(nn.Module):
+    """`forwardDirection`: landmark offsets from points, image and face parameters; section 3.2.
+
+    PointNet-like: 1x1 convolutions over the points, one maximum over all of them.
+
+    Args:
+        pooled_channels: C, length of the pooled image features.
+    """
+
+    def __init__(self, pooled_channels: int) -> None:
+        super().__init__()
+        fused = 64 + 1024 + pooled_channels + N_SHAPE + N_EXPR
+        self.conv1, self.bn1 = _point_layer(3, 64)
+        self.conv2, self.bn2 = _point_layer(64, 64)
+        self.conv3, self.bn3 = _point_layer(64, 64)
+        self.conv4, self.bn4 = _point_layer(64, 128)
+        self.conv5, self.bn5 = _point_layer(128, 1024)
+        self.conv6, self.bn6 = _point_layer(fused, 512)
+        self.conv7, self.bn7 = _point_layer(512, 256)
+        self.conv8, self.bn8 = _point_layer(256, 128)
+        self.conv9, self.bn9 = _point_layer(128, 3)
+
+    def forward(self, points: Tensor, pooled: Tensor, params_w: Tensor, rectify: bool) -> Tensor:
+        """Offsets before RESIDUAL_SCALE, (B, 3, N); `rectify` puts a ReLU after the last layer."""
+        features = F.relu(self.bn1(self.conv1(points)))
+        point_feature = F.relu(self.bn2(self.conv2(features)))  # (B, 64, N)
+        features = F.relu(self.bn3(self.conv3(point_feature)))
+        features = F.relu(self.bn4(self.conv4(features)))
+        features = F.relu(self.bn5(self.conv5(features)))
+        global_feature = features.amax(dim=2)  # (B, 1024)
+        face = torch.cat([global_feature, pooled, params_w[:, SHAPE], params_w[:, EXPR]], dim=1)
+        face = face[:, :, None].expand(-1, -1, points.shape[2])  # (B, 1024 + C + 50, N)
+        fused = torch.cat([point_feature, face], dim=1)
+        features = F.relu(self.bn6(self.conv6(fused)))
+        features = F.relu(self.bn7(self.conv7(features)))
+        features = F.relu(self.bn8(self.conv8(features)))
+        offsets = self.bn9(self.conv9(features))  # (B, 3, N)
+        return F.relu(offsets) if rectify else offsets
+
+
+class InverseRegressor(nn.Module):
+    """`reverseDirection`: whitened parameters from refined landmarks; section 3.3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _point_layer(3, 64)
+        self.conv2, self.bn2 = _point_layer(64, 64)
+        self.conv3, self.bn3 = _point_layer(64, 64)
+        self.conv4, self.bn4 = _point_layer(64, 128)
+        self.conv5, self.bn5 = _point_layer(128, 1024)
+        self.conv6_1, self.bn6_1 = _point_layer(1024, N_POSE)
+        self.conv6_2, self.bn6_2 = _point_layer(1024, N_SHAPE)
+        self.conv6_3, self.bn6_3 = _point_layer(1024, N_EXPR)
+
+    def forward(self, points: Tensor, rectify: bool) -> Tensor:
+        """Points (B, 3, N) -> (B, 62); `rectify` puts a ReLU after the last layer."""
+        features = F.relu(self.bn1(self.conv1(points)))
+        features = F.relu(self.bn2(self.conv2(features)))
+        features = F.relu(self.bn3(self.conv3(features)))
+        features = F.relu(self.bn4(self.conv4(features)))
+        features = F.relu(self.bn5(self.conv5(features)))
+        global_feature = features.amax(dim=2, keepdim=True)  # (B, 1024, 1)
+        pose = self.bn6_1(self.conv6_1(global_feature))
+        shape = self.bn6_2(self.conv6_2(global_feature))
+        expression = self.bn6_3(self.conv6_3(global_feature))
+        params_w = torch.cat([pose, shape, expression], dim=1).squeeze(2)  # (B, 62)
+        return F.relu(params_w) if rectify else params_w
+
+
+class SynergyNet(nn.Module):
+    """The whole network with its morphable model as buffers.
+
+    `forwardDirection` and `reverseDirection` are None after loading weights that have none.
+
+    Attributes:
+        arch, recipe: as given; `recipe` follows the checkpoint once weights are loaded.
+        morphable_id: name and hash of the morphable model.
+    """
+
+    def __init__(self, arch: str, morphable: MorphableModel, recipe: str) -> None:
+        super().__init__()
+        self.arch = arch
+        self.recipe = recipe
+        self.morphable_id = {"name": morphable.name, "hash": morphable.hash}
+        self.I2P = I2P(arch)
+        self.forwardDirection: LandmarkRefiner | None = LandmarkRefiner(self.I2P.backbone.channels)
+        self.reverseDirection: InverseRegressor | None = InverseRegressor()
+        rows = morphable.keypoints
+        self.register_buffer("param_mean", morphable.param_mean.clone())
+        self.register_buffer("param_std", morphable.param_std.clone())
+        self.register_buffer("w_shp", morphable.w_shp)
+        self.register_buffer("u", morphable.u)
+        self.register_buffer("w_exp", morphable.w_exp)
+        self.register_buffer("u_base", morphable.u[rows])
+        self.register_buffer("w_shp_base", morphable.w_shp[rows])
+        self.register_buffer("w_exp_base", morphable.w_exp[rows])
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """All outputs that training and the refined benchmark need.
+
+        Args:
+            images: (B, 3, 120, 120), pre-processed.
+        Returns:
+            params (B, 62) whitened, pooled (B, C), landmarks and refined_landmarks (B, 3, 68) in
+            crop px with y down, params_from_landmarks (B, 62) whitened.
+        Raises:
+            InputError: the loaded weights hold the backbone only.
+        """
+        if self.forwardDirection is None or self.reverseDirection is None:
+            raise io.InputError(f"the weights of {self.arch} have no landmark refiner to run")
+        params_w, pooled = self.I2P(images)
+        # bfloat16 resolves 0.5 px at 120: under autocast only the backbone uses it
+        with torch.autocast(images.device.type, enabled=False):
+            params_w, pooled = params_w.to(self.u), pooled.to(self.u)
+            landmarks = self.landmarks(params_w)
+            rectify = self.recipe != "corrected"
+            offsets = self.forwardDirection(landmarks, pooled, params_w, rectify)
+            refined = landmarks + RESIDUAL_SCALE * offsets
+            inverse = self.reverseDirection(refined, rectify)
+        return {
+            "params": params_w,
+            "pooled": pooled,
+            "landmarks": landmarks,
+            "refined_landmarks": refined,
+            "params_from_landmarks": inverse,
+        }
+
+    def regress(self, images: Tensor) -> Tensor:
+        """Whitened parameters (B, 62): the backbone alone, as in inference and the benchmark."""
+        return self.I2P(images)[0]
+
+    def params(self, params_w: Tensor) -> Tensor:
+        """Real parameters (B, 62) from whitened ones."""
+        return params_w * self.param_std + self.param_mean
+
+    def landmarks(self, params_w: Tensor) -> Tensor:
+        """68 landmarks (B, 3, 68) in crop px, y down, from whitened parameters."""
+        return self._decode(params_w, self.u_base, self.w_shp_base, self.w_exp_base)
+
+    def vertices(self, params_w: Tensor) -> Tensor:
+        """All vertices (B, 3, V) in crop px, y down, from whitened parameters."""
+        return self._decode(params_w, self.u, self.w_shp, self.w_exp)
+
+    def _decode(self, params_w: Tensor, u: Tensor, w_shp: Tensor, w_exp: Tensor) -> Tensor:
+        # v = P (u + w_shp a_shp + w_exp a_exp) + t, equation 2, then image rows y = 121 - y
+        params = self.params(params_w)
+        camera = params[:, POSE].reshape(-1, 3, 4)  # (B, 3, 4) [P | t]
+        offsets = params[:, SHAPE] @ w_shp.T + params[:, EXPR] @ w_exp.T  # (B, 3N)
+        verts_model = (u.T + offsets).reshape(len(params), -1, 3).transpose(1, 2)  # (B, 3, N)
+        verts = camera[:, :, :3] @ verts_model + camera[:, :, 3:]  # (B, 3, N) crop px, y up
+        x, y, z = verts.unbind(dim=1)
+        return torch.stack([x, IMG_SIZE + 1 - y, z], dim=1)
+
+
+def build_model(
+    arch: str = "mobilenet_v2", *, morphable: MorphableModel, recipe: str = "paper"
+) -> SynergyNet:
+    """A SynergyNet with fresh weights.
+
+    Raises:
+        InputError: unknown arch or recipe.
+    """
+    if recipe not in RECIPES:
+        raise io.InputError(f"unknown recipe '{recipe}'; choose from {', '.join(RECIPES)}")
+    try:
+        return SynergyNet(arch, morphable, recipe)
+    except ValueError as error:
+        raise io.InputError(str(error)) from None
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def describe(model: SynergyNet) -> dict[str, Any]:
+    """What a checkpoint says about itself: arch, recipe and morphable model."""
+    return {"arch": model.arch, "recipe": model.recipe, "morphable": model.morphable_id}
+
+
+def published_state(model: SynergyNet) -> dict[str, Tensor]:
+    """State dict on the CPU under published names: every key starts with `module.`."""
+    return {f"module.{key}": value.cpu() for key, value in model.state_dict().items()}
+
+
+def pack_weights(model: SynergyNet) -> dict[str, Any]:
+    """A small checkpoint to ship: weights in half precision, the morphable model left out.
+
+    Batch-norm entries and biases stay in single precision: they are few, and may be large or tiny.
+    """
+    bases = {f"module.{name}" for name in BASIS_BUFFERS}
+    state = {
+        key: value.half() if value.ndim > 1 else value
+        for key, value in published_state(model).items()
+        if key not in bases
+    }
+    return describe(model) | {"state_dict": state}
+
+
+def load_weights(model: SynergyNet, path: str | os.PathLike) -> dict[str, Any]:
+    """Fill `model` from a checkpoint: published, ours, or 3DDFA_V2's MobileNet; all or nothing.
+
+    Keys may start with `module.`; half precision is cast. The whitening is taken over from the
+    checkpoint. Absent may be: the six morphable-model bases (`pack_weights` leaves them out), and
+    for 3DDFA_V2 the whitening and the two landmark networks, which become None.
+
+    Returns:
+        The checkpoint's other entries (epoch, optimizer, ...).
+    Raises:
+        InputError: unreadable, of another arch or morphable model, or any entry missing, unknown,
+            of another shape or not finite. The model is unchanged then.
+    """
+    checkpoint = io.read_checkpoint(path)
+    state = _plain_state(checkpoint, path)
+    own = model.state_dict()
+    absent_allowed = set(BASIS_BUFFERS)
+    if "fc_param.weight" in state:
+        if model.arch != THREEDDFA_V2:
+            raise io.InputError(f"{path}: weights of 3DDFA_V2; pass --arch {THREEDDFA_V2}")
+        state = _from_3ddfa_v2(state, path)
+        heads = ("forwardDirection.", "reverseDirection.")
+        absent_allowed |= {*WHITENING_BUFFERS, *(key for key in own if key.startswith(heads))}
+    _check_origin(model, checkpoint, path)
+    _check_entries(own, state, absent_allowed, path, model.arch)
+    _check_bases(own, state, path)
+    model.load_state_dict(state, strict=False)  # strictness is checked above, by name
+    if not any(key.startswith("forwardDirection.") for key in state):
+        model.forwardDirection = model.reverseDirection = None
+    # NOTE(released): published checkpoints name no recipe; theirs is `released`
+    model.recipe = checkpoint.get("recipe", "released")
+    return {key: value for key, value in checkpoint.items() if key != "state_dict"}
+
+
+def _plain_state(checkpoint: dict[str, Any], path: str | os.PathLike) -> dict[str, Tensor]:
+    state = checkpoint.get("state_dict", checkpoint)
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise io.InputError(f"{path}: no state_dict of weights in it")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _from_3ddfa_v2(state: dict[str, Tensor], path: str | os.PathLike) -> dict[str, Tensor]:
+    try:
+        renamed = from_3ddfa_v2(state)
+    except (KeyError, RuntimeError) as error:
+        raise io.InputError(f"{path}: not 3DDFA_V2's MobileNet 0.5 ({error})") from None
+    return {f"I2P.backbone.{key}": value for key, value in renamed.items()}
+
+
+def _check_origin(
+    model: SynergyNet, checkpoint: dict[str, Any], path: str | os.PathLike
+) -> None:
+    arch = checkpoint.get("arch", model.arch)
+    if arch != model.arch:
+        raise io.InputError(f"{path}: weights of {arch}, not {model.arch}; pass --arch {arch}")
+    if checkpoint.get("recipe", "released") not in RECIPES:
+        raise io.InputError(f"{path}: unknown recipe '{checkpoint['recipe']}'")
+    morphable = checkpoint.get("morphable", model.morphable_id)
+    if morphable != model.morphable_id:
+        raise io.InputError(
+            f"{path}: trained with morphable model {morphable}, not {model.morphable_id}; "
+            f"pass its folder with --morphable"
+        )
+
+
+def _check_entries(
+    own: dict[str, Tensor],
+    state: dict[str, Tensor],
+    absent_allowed: set[str],
+    path: str | os.PathLike,
+    arch: str,
+) -> None:
+    missing = sorted(own.keys() - state.keys() - absent_allowed)
+    unknown = sorted(state.keys() - own.keys())
+    both = own.keys() & state.keys()
+    other_shape = sorted(key for key in both if own[key].shape != state[key].shape)
+    if bases := [key for key in other_shape if key in BASIS_BUFFERS]:
+        raise io.InputError(
+            f"{path}: {bases[0]} of shape {tuple(state[bases[0]].shape)}, the morphable model has "
+            f"{tuple(own[bases[0]].shape)}; pass the checkpoint's own with --morphable"
+        )
+    if missing or unknown or other_shape:
+        kinds = {"missing": missing, "unknown": unknown, "of another shape": other_shape}
+        faults = [f"{len(keys)} {kind} ({keys[0]}, ...)" for kind, keys in kinds.items() if keys]
+        raise io.InputError(
+            f"{path}: does not fit SynergyNet with arch {arch}: entries {', '.join(faults)}"
+        )
+    for key in sorted(both):
+        if not state[key].isfinite().all():
+            raise io.InputError(f"{path}: {key} is not finite; the training run had diverged")
+
+
+def _check_bases(
+    own: dict[str, Tensor], state: dict[str, Tensor], path: str | os.PathLike
+) -> None:
+    for key in BASIS_BUFFERS:
+        if key not in state:
+            continue
+        expected = own[key].cpu()
+        tolerance = BASIS_TOLERANCE * expected.abs().max().item()
+        if not torch.allclose(state[key].to(expected), expected, rtol=0, atol=tolerance):
+            raise io.InputError(
+                f"{path}: trained with another morphable model ({key} differs); "
+                f"pass its folder with --morphable"
+            )
+
+
+def _point_layer(inputs: int, outputs: int) -> tuple[nn.Conv1d, nn.BatchNorm1d]:
+    return nn.Conv1d(inputs, outputs, 1), nn.BatchNorm1d(outputs)
