@@ -1,7 +1,7 @@
 """Reading files that come from elsewhere, writing files that must be whole, and reporting errors.
 
-Every reader raises `InputError` with the file's name and what to do about it. Pickles and checkpoints
-are read without code execution: an attacker's file gets an error, not a shell.
+Every reader raises `InputError` with the file's name and what to do about it. Pickles and
+checkpoints are read without code execution: an attacker's file gets an error, not a shell.
 """
 
 from __future__ import annotations
@@ -173,7 +173,14 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     _require_file(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+    ):
         raise InputError(
             f"{path}: not a checkpoint of plain tensors (damaged, or it holds code and is refused)"
         ) from None
@@ -199,7 +206,7 @@ def _require_file(path: str | os.PathLike) -> None:
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path` and move it there on success: no half-written file.
 
-    The temporary name keeps the suffix, so that writers which look at it (cv2.imwrite, np.save) work.
+    The temporary name keeps the suffix, which writers look at (cv2.imwrite, np.save).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ class MorphableModel:
         w_shp, w_exp: (3V, 40) and (3V, 10) float32 bases.
         keypoints: (204,) int64 rows of u and w that belong to the 68 landmarks.
         param_mean, param_std: (62,) float32 whitening of the training targets.
-        triangles: (T, 3) int64, counter-clockwise seen from outside; None when the folder has no tri.mat.
+        triangles: (T, 3) int64, counter-clockwise from outside; None without a tri.mat.
         name: how checkpoints refer to it; `hash` tells two of one name apart.
     """
 
@@ -60,7 +60,7 @@ class MorphableModel:
 
     @property
     def hash(self) -> str:
-        """16 hex digits over mean, bases and landmarks. Whitening travels with the weights instead."""
+        """16 hex digits over mean, bases and landmarks; whitening travels with the weights."""
         digest = hashlib.sha256()
         for tensor in (self.u, self.w_shp, self.w_exp, self.keypoints):
             digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
@@ -93,7 +93,9 @@ def load_morphable(folder: str | Path) -> MorphableModel:
     w_exp = io.read_array(folder / "w_exp_sim.npy", (rows, N_EXPR))
     keypoints = io.read_array(folder / "keypoints_sim.npy").reshape(-1)
     if keypoints.shape != (3 * N_LANDMARKS,) or keypoints.min() < 0 or keypoints.max() >= rows:
-        raise io.InputError(f"{folder / 'keypoints_sim.npy'}: not {3 * N_LANDMARKS} rows below {rows}")
+        raise io.InputError(
+            f"{folder / 'keypoints_sim.npy'}: not {3 * N_LANDMARKS} rows below {rows}"
+        )
     mean, std = load_whitening(folder / "param_whitening.pkl")
     name_file = folder / "morphable.json"
     return MorphableModel(
@@ -111,8 +113,8 @@ def load_morphable(folder: str | Path) -> MorphableModel:
 def load_whitening(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Read mean and standard deviation of the parameters, each (62,) float32.
 
-    Reads `param_mean`/`param_std` (SynergyNet, 3DDFA) and `mean`/`std` (3DDFA_V2); of files with 102
-    entries (40 more for texture) the first 62 are used.
+    Reads `param_mean`/`param_std` (SynergyNet, 3DDFA) and `mean`/`std` (3DDFA_V2); of files with
+    102 entries (40 more for texture) the first 62 are used.
     """
     table = io.read_pickle(path)
     for keys in (("param_mean", "param_std"), ("mean", "std")):
@@ -120,7 +122,9 @@ def load_whitening(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
             mean, std = (np.asarray(table[key], np.float32).reshape(-1)[:N_PARAMS] for key in keys)
             if len(mean) == len(std) == N_PARAMS and (std > 0).all():
                 return torch.from_numpy(mean.copy()), torch.from_numpy(std.copy())
-    raise io.InputError(f"{path}: no whitening of {N_PARAMS} parameters (param_mean, param_std) in it")
+    raise io.InputError(
+        f"{path}: no whitening of {N_PARAMS} parameters (param_mean, param_std) in it"
+    )
 
 
 def default_morphable_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Z-buffered triangles under weak perspective, by OpenCV's software rasteriser: no GPU, no compiler.
+"""Z-buffered triangles under weak perspective, by OpenCV's software rasteriser: no GPU needed.
 
 Image coordinates here are continuous: the picture spans [0, width] x [0, height], y down, and the
 centre of its first pixel is (0.5, 0.5). z grows towards the viewer, in the same unit as x and y.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-# OpenCV offers a perspective camera only. From this many pixels away its rays are parallel to the eye
-# of float32; what remains of the perspective is divided out beforehand.
+# OpenCV offers a perspective camera only. From this many pixels away its rays are nearly parallel;
+# what remains of the perspective is divided out beforehand.
 _CAMERA_DISTANCE = 2.0**15
 
 
