@@ -36,8 +36,8 @@ def training_crops(folder: Path, seed: int = 0) -> ddfa.TrainingCrops:
 
 
 def test_preprocess_equals_the_published_system(reference):
-    inputs = ddfa.preprocess(torch.from_numpy(reference["images"]), ddfa.BENCHMARK)
-    np.testing.assert_array_equal(inputs.numpy(), reference["preprocessed"])
+    inputs = ddfa.preprocess(torch.from_numpy(reference.arrays["images"]), ddfa.BENCHMARK)
+    np.testing.assert_array_equal(inputs.numpy(), reference.arrays["preprocessed"])
 
 
 def test_border_is_five_pixels_of_black_and_absent_in_the_wild():
