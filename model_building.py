@@ -54,7 +54,7 @@ class LandmarkRefiner(nn.Module):
 
     def __init__(self, pooled_channels: int) -> None:
         super().__init__()
-        fused = 64 + 1024 + pooled_channels + N_SHAPE + N_EXPR
+        fused = 64 + 1024 + pooled_channels + N_SHAPE + N_EXPR  # 2418 for MobileNetV2
         self.conv1, self.bn1 = _point_layer(3, 64)
         self.conv2, self.bn2 = _point_layer(64, 64)
         self.conv3, self.bn3 = _point_layer(64, 64)
@@ -74,9 +74,11 @@ class LandmarkRefiner(nn.Module):
         features = F.relu(self.bn5(self.conv5(features)))
         global_feature = features.amax(dim=2)  # (B, 1024)
         face = torch.cat([global_feature, pooled, params_w[:, SHAPE], params_w[:, EXPR]], dim=1)
-        face = face[:, :, None].expand(-1, -1, points.shape[2])  # (B, 1024 + C + 50, N)
-        fused = torch.cat([point_feature, face], dim=1)
-        features = F.relu(self.bn6(self.conv6(fused)))
+        # conv6 of [point feature; face repeated N times] in two parts: the face's is computed once
+        of_point, of_face = self.conv6.weight.tensor_split([64], dim=1)  # (512, 64 | C + 1074, 1)
+        fused = F.linear(face, of_face[:, :, 0], self.conv6.bias)[:, :, None]  # (B, 512, 1)
+        fused = fused + F.conv1d(point_feature, of_point)  # (B, 512, N)
+        features = F.relu(self.bn6(fused))
         features = F.relu(self.bn7(self.conv7(features)))
         features = F.relu(self.bn8(self.conv8(features)))
         offsets = self.bn9(self.conv9(features))  # (B, 3, N)
@@ -289,9 +291,7 @@ def _from_3ddfa_v2(state: dict[str, Tensor], path: str | os.PathLike) -> dict[st
     return {f"I2P.backbone.{key}": value for key, value in renamed.items()}
 
 
-def _check_origin(
-    model: SynergyNet, checkpoint: dict[str, Any], path: str | os.PathLike
-) -> None:
+def _check_origin(model: SynergyNet, checkpoint: dict[str, Any], path: str | os.PathLike) -> None:
     arch = checkpoint.get("arch", model.arch)
     if arch != model.arch:
         raise io.InputError(f"{path}: weights of {arch}, not {model.arch}; pass --arch {arch}")
@@ -332,9 +332,7 @@ def _check_entries(
             raise io.InputError(f"{path}: {key} is not finite; the training run had diverged")
 
 
-def _check_bases(
-    own: dict[str, Tensor], state: dict[str, Tensor], path: str | os.PathLike
-) -> None:
+def _check_bases(own: dict[str, Tensor], state: dict[str, Tensor], path: str | os.PathLike) -> None:
     for key in BASIS_BUFFERS:
         if key not in state:
             continue
