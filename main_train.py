@@ -242,10 +242,10 @@ def save_checkpoint(
     averaged: AveragedModel | None,
 ) -> None:
     """Write everything that `resume` needs; `state_dict` holds the weights to use."""
-    best = model if averaged is None else averaged.module
+    result = model if averaged is None else averaged.module
     entries: dict[str, Any] = model_building.describe(model) | {
         "epoch": epoch,
-        "state_dict": model_building.published_state(best),
+        "state_dict": model_building.published_state(result),
         "optimizer": optimizer.state_dict(),
     }
     if averaged is not None:
