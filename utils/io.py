@@ -220,7 +220,9 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 def write_image(path: str | os.PathLike, image: np.ndarray, quality: int = 95) -> None:
     """Write (H, W, 3) uint8 BGR; the suffix chooses the format, `quality` is JPEG's."""
-    ok, data = cv2.imencode(Path(path).suffix, image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    suffix = Path(path).suffix
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in (".jpg", ".jpeg") else []
+    ok, data = cv2.imencode(suffix, image, options)
     if not ok:
         raise InputError(f"{path}: OpenCV cannot write this picture format")
     with whole_file(path) as temporary:
@@ -231,6 +233,12 @@ def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
     """Write a `.npy` file."""
     with whole_file(path) as temporary:
         np.save(temporary, array, allow_pickle=False)
+
+
+def write_pickle(path: str | os.PathLike, value: Any) -> None:
+    """Write arrays and plain containers as a pickle, as 3DDFA's files are."""
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        pickle.dump(value, file, protocol=4)
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
