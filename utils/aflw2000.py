@@ -32,7 +32,7 @@ CROPS, LIST, EVAL = "AFLW2000-3D_crop", "AFLW2000-3D_crop.list", "eval"
 
 @dataclasses.dataclass(frozen=True)
 class Label:
-    """What a `.mat` says: landmarks (3, 68) in photo px, y down; pitch, yaw, roll (3,) in degrees."""
+    """What a `.mat` says: landmarks (3, 68) photo px, y down; pitch, yaw, roll (3,) degrees."""
 
     landmarks: np.ndarray
     angles_deg: np.ndarray
@@ -94,7 +94,7 @@ def prepare(
 
 def _write(mat_files: list[Path], folder: Path, reannotated: str | os.PathLike | None) -> int:
     labels, boxes = [], []
-    for mat_file in tqdm(mat_files, desc="AFLW2000-3D", unit="image", leave=False):
+    for mat_file in tqdm(mat_files, desc="AFLW2000-3D", unit="image", leave=False, disable=None):
         image = io.read_image(mat_file.with_suffix(".jpg"))
         label = read_label(mat_file)
         height, width = image.shape[:2]

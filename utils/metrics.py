@@ -80,9 +80,13 @@ def format_nme(summary: dict[str, Any]) -> str:
     rows.append(("[ 0, 90]", summary["mean"], summary["std"]))
     lines = ["\nFacial Alignment on AFLW2000-3D (NME):"]
     for label, mean, std in rows:
-        mean, std = (np.nan if value is None else value for value in (mean, std))
-        lines.append(f"{label}\tMean: {mean:.3f}, Std: {std:.3f}")
+        lines.append(f"{label}\tMean: {as_number(mean):.3f}, Std: {as_number(std):.3f}")
     return "\n".join(lines)
+
+
+def as_number(value: float | None) -> float:
+    """An entry of a summary for printing: that of an empty bin is nan."""
+    return np.nan if value is None else value
 
 
 def pose_mae(predicted: Pose, truth_deg: np.ndarray) -> dict[str, float]:
