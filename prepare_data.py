@@ -8,6 +8,7 @@ Each subcommand is one job; what it does lives in utils/.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from utils.io import run_command
@@ -57,10 +58,42 @@ def add_open_model(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=open_model)
 
 
+def synthetic(args: argparse.Namespace) -> int:
+    """Synthetic faces with exact labels: a training set, or a test set of other people."""
+    from utils.synthetic import write_test_set, write_training_set
+
+    write = write_test_set if args.test_set else write_training_set
+    write(args.morphable, args.output, args.count, args.seed, args.workers)
+    print(f"{args.output}: {args.count} synthetic faces with their labels")
+    return 0
+
+
+def add_synthetic(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("synthetic", help=synthetic.__doc__)
+    parser.add_argument("--count", type=int, default=20_000, help="faces (default: %(default)s)")
+    parser.add_argument("--output", default="synthetic_data", help="folder (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)"
+    )
+    parser.add_argument(
+        "--test-set",
+        action="store_true",
+        help="held-out people in AFLW2000-3D's files instead of a training set",
+    )
+    parser.add_argument(
+        "--morphable",
+        default="3dmm_data/open",
+        help="open morphable model with its head (default: %(default)s)",
+    )
+    parser.set_defaults(run=synthetic)
+
+
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_aflw2000(commands)
+    add_synthetic(commands)
     add_open_model(commands)
     return parser
 

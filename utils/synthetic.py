@@ -1,7 +1,7 @@
 """Synthetic faces with exact labels, from the open morphable model's whole head.
 
 `python prepare_data.py synthetic --count 20000 --output synthetic_data` writes a training set in
-3DDFA's files; with `--test` it writes a test set of other people in AFLW2000-3D's files.
+3DDFA's files; with `--test-set` it writes a test set of other people in AFLW2000-3D's files.
 
 Picture i of a set depends on (seed, i) only, not on the number of workers. A picture agrees with its
 label exactly: the decoded landmarks are the continuous coordinates (pixel centres at +0.5) at which
@@ -12,12 +12,24 @@ Sources: 3DDFA (Zhu et al., PAMI 2017) for files and crops; 300W-LP for the dist
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import dataclasses
+import functools
+import multiprocessing
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+from tqdm import tqdm
 
-from utils.open_model import OpenHead
+from utils import io
+from utils.crop import crop_to_photo
+from utils.open_model import OpenHead, load_head
 from utils.params import (
     EXPR,
     IMG_SIZE,
@@ -29,8 +41,17 @@ from utils.params import (
     POSE,
     SHAPE,
     MorphableModel,
+    load_morphable,
 )
-from utils.pose import Pose, compose_rotation
+from utils.portrait import Studio
+from utils.pose import Pose, compose_rotation, decode_pose
+
+TRAINING_IMAGES = "train_aug_120x120"
+TRAINING_LIST = "train_aug_120x120.list.train"
+TRAINING_PARAMS = "param_all_norm_v201.pkl"
+JPEG_QUALITY = 95
+PHOTO_SIZE = 450  # px, of AFLW2000-3D's photos
+AFLW2000_YAW_COUNTS = (1312, 383, 305)  # images with |yaw| in [0, 30], (30, 60], (60, 90] degrees
 
 CROP_FACTOR = np.sqrt(2)  # side of the crop over the longer side of the landmarks' tight box
 
@@ -42,7 +63,6 @@ class LabelSampler:
     Attributes:
         landmark_mean: (68, 3); landmark_shp: (68, 3, 40); landmark_expr: (68, 3, 10) micrometres.
         identities: (I, 40) people to mix; expressions: (E, 10).
-        yaw_bins: share of |yaw| in [0, 30], (30, 60], (60, 90]; None for the training distribution.
         crop_jitter: whether the crop is shifted and scaled at random.
     """
 
@@ -51,7 +71,6 @@ class LabelSampler:
     landmark_expr: np.ndarray
     identities: np.ndarray
     expressions: np.ndarray
-    yaw_bins: tuple[float, float, float] | None = None
     crop_jitter: bool = True
 
     @classmethod
@@ -61,12 +80,11 @@ class LabelSampler:
 
     @classmethod
     def for_testing(cls, head: OpenHead, morphable: MorphableModel) -> LabelSampler:
-        """Held-out people only, AFLW2000-3D's proportions of |yaw|, exact crops."""
+        """Held-out people only, cropped exactly."""
         return cls(
             *_landmark_model(morphable),
             head.held_out_identities,
             head.expressions,
-            yaw_bins=AFLW2000_YAW_BINS,
             crop_jitter=False,
         )
 
@@ -102,9 +120,6 @@ class LabelSampler:
         middle = np.array([IMG_SIZE / 2, IMG_SIZE / 2 + 1, 0])  # y down is IMG_SIZE + 1 - y
         translation = middle - scale * centre
         return np.concatenate([scale * rotation, translation[:, None]], 1)
-
-
-AFLW2000_YAW_BINS = (1312 / 2000, 383 / 2000, 305 / 2000)
 
 
 def sample_pose(rng: np.random.Generator, yaw_deg: float | None = None) -> Pose:
@@ -147,3 +162,182 @@ def _landmark_model(morphable: MorphableModel) -> tuple[np.ndarray, np.ndarray, 
         morphable.w_shp[rows].numpy().reshape(N_LANDMARKS, 3, N_SHAPE),
         morphable.w_exp[rows].numpy().reshape(N_LANDMARKS, 3, N_EXPR),
     )
+
+
+# ---------------------------------------------------------------- pictures
+
+
+class Generator:
+    """Pictures and their labels, each from a random generator of its own.
+
+    Args:
+        head: the open model's whole head.
+        morphable: the open model.
+        held_out: draw the held-out people and exact crops of a test set.
+    """
+
+    def __init__(self, head: OpenHead, morphable: MorphableModel, held_out: bool = False):
+        self.head = head
+        choose = LabelSampler.for_testing if held_out else LabelSampler.for_training
+        self.labels = choose(head, morphable)
+        self.studio = Studio(head, self.labels.landmark_mean)
+
+    def head_verts(self, params: np.ndarray) -> np.ndarray:
+        """The whole head (N, 3), micrometres in the model frame, of real parameters (62,)."""
+        head = self.head
+        return head.mean + head.w_shp @ params[SHAPE] + head.w_exp @ params[EXPR]
+
+    def draw(
+        self, rng: np.random.Generator, yaw_deg: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One picture (120, 120, 3) uint8 BGR and its real parameters (62,) float32."""
+        params = self.labels.sample(rng, yaw_deg)
+        camera = params[POSE].reshape(3, 4)
+        return self.studio.render(self.head_verts(params), camera, rng), params
+
+
+def decode_landmarks(labels: LabelSampler, params: np.ndarray) -> np.ndarray:
+    """Landmarks (B, 3, 68) crop px, y down, of real parameters (B, 62)."""
+    model = (
+        labels.landmark_mean
+        + np.einsum("kcs,bs->bkc", labels.landmark_shp, params[:, SHAPE])
+        + np.einsum("kcs,bs->bkc", labels.landmark_expr, params[:, EXPR])
+    )  # (B, 68, 3)
+    camera = params[:, POSE].reshape(-1, 3, 4)
+    crop = camera[:, :, :3] @ model.transpose(0, 2, 1) + camera[:, :, 3:]  # (B, 3, 68)
+    crop[:, 1] = IMG_SIZE + 1 - crop[:, 1]
+    return crop
+
+
+@functools.lru_cache(maxsize=2)
+def _generator(folder: Path, held_out: bool) -> Generator:
+    return Generator(load_head(folder), load_morphable(folder), held_out)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """Pictures to write, by worker processes; `yaws_deg` is None or one yaw a picture."""
+
+    folder: Path
+    images: Path
+    seed: int
+    held_out: bool
+    yaws_deg: np.ndarray | None
+
+    def write(self, index: int) -> np.ndarray:
+        """Write picture `index`; return its real parameters (62,)."""
+        rng = np.random.default_rng((self.seed, index))
+        yaw_deg = None if self.yaws_deg is None else float(self.yaws_deg[index])
+        image, params = _generator(self.folder, self.held_out).draw(rng, yaw_deg)
+        io.write_image(self.images / image_name(index), image, JPEG_QUALITY)
+        return params
+
+
+def image_name(index: int) -> str:
+    """File name of a picture; names sort as the pictures are numbered."""
+    return f"face{index:07d}.jpg"
+
+
+def _write_pictures(job: _Job, count: int, workers: int) -> np.ndarray:
+    """Write `count` pictures with `workers` processes (0: this one); real parameters (count, 62)."""
+    load_morphable(job.folder), load_head(job.folder)  # their errors are the user's: raise them here
+    progress = functools.partial(tqdm, total=count, unit="face", disable=None)
+    if workers == 0:
+        return np.stack(list(progress(map(job.write, range(count)))))
+    with _one_thread_each(), concurrent.futures.ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), cv2.setNumThreads, (1,)
+    ) as pool:
+        return np.stack(list(progress(pool.map(job.write, range(count), chunksize=16))))
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started meanwhile compute with one thread: theirs are enough."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+# ---------------------------------------------------------------- sets
+
+
+def write_training_set(
+    morphable_folder: str | os.PathLike,
+    output: str | os.PathLike,
+    count: int,
+    seed: int = 0,
+    workers: int = 0,
+) -> None:
+    """Write a training set in 3DDFA's files: pictures, their list, whitened parameters.
+
+    List and parameters are written last, so that a broken-off set is not taken for a whole one.
+
+    Args:
+        morphable_folder: the open morphable model with its head.
+        output: folder.
+        count: number of pictures.
+        seed: of everything random.
+        workers: processes; 0 draws in this one. The pictures do not depend on it.
+    """
+    output = io.make_output_folder(output)
+    images = io.make_output_folder(output / TRAINING_IMAGES)
+    (output / TRAINING_LIST).unlink(missing_ok=True)
+    job = _Job(Path(morphable_folder), images, seed, held_out=False, yaws_deg=None)
+    params = _write_pictures(job, count, workers)
+    morphable = load_morphable(morphable_folder)
+    params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
+    with io.whole_file(output / TRAINING_PARAMS) as temporary:
+        temporary.write_bytes(pickle.dumps(params_w.astype(np.float32), protocol=4))
+    io.write_list(output / TRAINING_LIST, [image_name(i) for i in range(count)])
+
+
+def write_test_set(
+    morphable_folder: str | os.PathLike,
+    output: str | os.PathLike,
+    count: int,
+    seed: int = 0,
+    workers: int = 0,
+) -> None:
+    """Write a test set in AFLW2000-3D's files: held-out people, its proportions of |yaw|.
+
+    The crops are taken to come from photos of 450 px, as AFLW2000-3D's do. Arguments are those of
+    `write_training_set`.
+    """
+    output = io.make_output_folder(output)
+    images = io.make_output_folder(output / "AFLW2000-3D_crop")
+    (output / "AFLW2000-3D_crop.list").unlink(missing_ok=True)
+    rng = np.random.default_rng(seed)
+    yaws_deg = sample_test_yaws(count, rng)
+    job = _Job(Path(morphable_folder), images, seed, held_out=True, yaws_deg=yaws_deg)
+    params = _write_pictures(job, count, workers)
+    side = rng.integers(180, 321, count)
+    start = rng.integers(1, PHOTO_SIZE - side[:, None], (count, 2))
+    roi_box = np.concatenate([start, start + side[:, None]], 1).astype(np.float64)  # (N, 4)
+    labels = _generator(Path(morphable_folder), True).labels
+    pose = decode_pose(torch.from_numpy(params), "exact")
+    pose_deg = torch.stack([pose.pitch, pose.yaw, pose.roll], 1).numpy()  # (N, 3)
+    evaluation = output / "eval"
+    landmarks = crop_to_photo(decode_landmarks(labels, params), roi_box)
+    io.write_array(evaluation / "AFLW2000-3D.pts68.npy", landmarks.astype(np.float32))
+    io.write_array(evaluation / "AFLW2000-3D.pose.npy", pose_deg[:, 1])
+    io.write_array(evaluation / "AFLW2000-3D_crop.roi_box.npy", roi_box)
+    io.write_array(evaluation / "ALFW2000-3D_pose_3ANG_excl.npy", pose_deg)
+    io.write_array(evaluation / "ALFW2000-3D_pose_3ANG_skip.npy", np.zeros(0, np.int64))
+    io.write_list(output / "AFLW2000-3D_crop.list", [image_name(i) for i in range(count)])
+
+
+def sample_test_yaws(count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count,) yaws in degrees with AFLW2000-3D's share of images in each bin of |yaw|, shuffled."""
+    ends = np.rint(np.cumsum(AFLW2000_YAW_COUNTS) * count / sum(AFLW2000_YAW_COUNTS)).astype(int)
+    size = rng.uniform(0, 30, count)
+    size[ends[0] :] += 30
+    size[ends[1] :] += 30
+    return rng.permutation(size) * rng.choice([-1, 1], count)
