@@ -14,6 +14,7 @@ Sources: Bregier et al., "Human Mesh Modeling for Anny Body", 2025; makehumancom
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def load_head(folder: str | Path) -> OpenHead:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             fields = {field.name: arrays[field.name] for field in dataclasses.fields(OpenHead)}
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise io.InputError(f"{path}: not a readable head ({error})") from None
     for name in ("w_shp", "w_exp"):  # stored in millimetres, good to some micrometres
         fields[name] = fields[name].astype(np.float32) * 1000

@@ -1,0 +1,51 @@
+"""The rasteriser's coordinates are exact: they are what makes synthetic labels exact."""
+
+import numpy as np
+import pytest
+
+from utils.rasterize import rasterize
+
+
+def quad(x0, y0, x1, y1, z):
+    return [[x0, y0, z], [x1, y0, z], [x1, y1, z], [x0, y1, z]]
+
+
+@pytest.fixture
+def two_quads():
+    """A rectangle at z = 40 and a smaller one over it at z = 50."""
+    verts = np.array(quad(3, 5, 10, 20, 40) + quad(8, 5, 12, 9, 50), float)
+    return verts, np.array([[0, 1, 2], [0, 2, 3], [4, 6, 5], [4, 7, 6]])
+
+
+def test_covers_exactly_the_pixels_whose_centres_are_inside(two_quads):
+    _, depth = rasterize(*two_quads, np.zeros((8, 3)), 30, 24)
+    expected = np.zeros((30, 24), bool)
+    expected[5:20, 3:10] = expected[5:9, 8:12] = True
+    np.testing.assert_array_equal(np.isfinite(depth), expected)
+
+
+def test_nearer_triangle_wins_whatever_its_orientation(two_quads):
+    _, depth = rasterize(*two_quads, np.zeros((8, 3)), 30, 24)
+    assert depth[6, 9] == pytest.approx(50, abs=0.01)
+    assert depth[15, 9] == pytest.approx(40, abs=0.01)
+
+
+def test_attributes_are_interpolated_at_pixel_centres(two_quads):
+    verts, triangles = two_quads
+    attributes = np.zeros((8, 3))
+    attributes[:, :2] = verts[:, :2] / (24, 30)
+    image, _ = rasterize(verts, triangles[:2], attributes, 30, 24, background=0.5)
+    np.testing.assert_allclose(image[10, 5, :2] * (24, 30), (5.5, 10.5), atol=1e-3)
+    assert (image[0, 0] == 0.5).all()
+
+
+def test_depth_does_not_shift_the_picture():
+    """Weak perspective: a square stands at the same pixels at any depth, off the centre too."""
+    masks = []
+    for z in (-2000.0, 0.0, 2000.0):
+        verts = np.array(quad(50.2, 3.2, 60.8, 9.8, z))
+        _, depth = rasterize(verts, np.array([[0, 1, 2], [0, 2, 3]]), np.zeros((4, 3)), 64, 64)
+        masks.append(np.isfinite(depth))
+    assert masks[0].sum() == 11 * 7
+    np.testing.assert_array_equal(masks[0], masks[1])
+    np.testing.assert_array_equal(masks[0], masks[2])
