@@ -57,7 +57,7 @@ _SHOULDER_RINGS = ((1.0, 1.0, 8), (1.17, 1.15, -14), (1.25, 1.2, -13), (1.7, 1.2
 
 def linear(srgb: np.ndarray) -> np.ndarray:
     """sRGB 0..255 to linear light 0..1, by a plain gamma."""
-    return (np.asarray(srgb, np.float32) / 255) ** GAMMA
+    return (np.clip(np.asarray(srgb, np.float32), 0, 255) / 255) ** GAMMA
 
 
 class Studio:
@@ -89,7 +89,7 @@ class Studio:
             (len(mean), len(triangles)),
             dtype=np.float32,
         )
-        # A vertex between two parts is drawn once for each, so that `part` is constant on triangles.
+        # A vertex between two parts is drawn once for each: `part` is constant on triangles.
         corners = np.stack([triangles, np.repeat(part[:, None], 3, 1)], -1).reshape(-1, 2)
         drawn, rows = np.unique(corners, axis=0, return_inverse=True)
         self._drawn_vertex, self._drawn_part = drawn.T
@@ -132,9 +132,8 @@ class Studio:
         """
         look = Look.sample(rng)
         surface = self._rasterize(verts_model, camera, look)
-        colour = self._shade(surface, look, rng)
         canvas = np.zeros((CANVAS * CANVAS, 4), np.float32)
-        canvas[surface.index, :3] = colour
+        canvas[surface.index, :3] = self._shade(surface, look, rng).T
         canvas[surface.index, 3] = 1
         canvas = canvas.reshape(CANVAS, CANVAS, 4)
         small = cv2.resize(canvas, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_AREA)
@@ -171,18 +170,20 @@ class Studio:
         second, _ = rasterize(drawn, triangles, attributes, CANVAS, CANVAS)
         mask = depth > -np.inf
         index = np.flatnonzero(mask)
-        second = second.reshape(-1, 3)[index]
+        canonical = canonical.reshape(-1, 3)[index] * self._span + self._low
+        second = np.ascontiguousarray(second.reshape(-1, 3)[index].T)
         normal = second * 2 - 1
-        normal[:, 2] = np.sqrt(np.clip(1 - normal[:, 0] ** 2 - normal[:, 1] ** 2, 0.01, 1))
+        normal[2] = np.sqrt(np.clip(1 - normal[0] ** 2 - normal[1] ** 2, 0.01, 1))
         px_per_mm = SUPERSAMPLING * px_per_um * 1000
         return Surface(
             index=index,
             mask=mask,
             depth_mm=np.where(mask, depth / px_per_mm, 0).astype(np.float32),
             mm_px=1 / px_per_mm,
-            canonical=canonical.reshape(-1, 3)[index] * self._span + self._low,
+            canonical=np.ascontiguousarray(canonical.T),
+            angle=self._angle(canonical),
             normal=normal,
-            part=np.rint(second[:, 2] * 8).astype(np.uint8),
+            part=np.rint(second[2] * 8).astype(np.uint8),
         )
 
     def _normals(self, posed: np.ndarray) -> np.ndarray:
@@ -223,96 +224,116 @@ class Studio:
 
     # ------------------------------------------------------------ colour
 
-    def _shade(self, surface: Surface, look: Look, rng: np.random.Generator):
-        """Linear colour (M, 3) of the covered pixels."""
-        part = surface.part
-        point = surface.canonical  # (M, 3) mm
-        angle = self._angle(point)
-        x, y = _atlas_px(angle, point[:, 1]).T.astype(np.int32)
-        at = np.clip(y, 0, ATLAS_HEIGHT - 1) * ATLAS_WIDTH + np.clip(x, 0, ATLAS_WIDTH - 1)
+    def _shade(self, surface: Surface, look: Look, rng: np.random.Generator) -> np.ndarray:
+        """Linear colour (3, M) of the covered pixels."""
+        material = Material.of(len(surface.part))
+        self._paint_skin(material, surface, look, rng)
+        if look.has_hair:
+            self._paint_hair(material, surface, look, rng)
+        self._paint_eyes(material, surface, look)
+        self._paint_mouth(material, surface, look)
+        self._paint_cloth(material, surface, look, rng)
+        light, shine = illuminate(surface, material, rng)
+        cavity = np.flatnonzero((surface.part >= MOUTH) & (surface.part <= TEETH))
+        light[:, cavity] *= look.mouth_light
+        shine[:, cavity] *= 0.3
+        return material.albedo * light + shine
+
+    def _paint_skin(
+        self, material: Material, surface: Surface, look: Look, rng: np.random.Generator
+    ) -> None:
+        x, y, _ = surface.canonical
+        column, row = _atlas_px(surface.angle, y).T.astype(np.int32)
+        row, column = np.clip(row, 0, ATLAS_HEIGHT - 1), np.clip(column, 0, ATLAS_WIDTH - 1)
+        at = row * ATLAS_WIDTH + column
         masks = self._atlas[:, at] * np.float32(1 / 255)
         lips, lid, socket, crease, blush, stubble, t_zone, moustache = masks
-        hairs, lashes = (
+        brows, lashes = (
             layer.reshape(-1)[at] * np.float32(1 / 255) for layer in self._draw_hairs(look, rng)
         )
-        noise = self._sample_noise(point[:, :2] * 1.1, rng)
-        coarse = self._sample_noise(point[:, :2] * 0.25, rng)
-        grain = self._sample_noise(point[:, :2] * 4.0, rng)
-
-        skin = look.skin[None] * (
-            1 + look.skin_blotches * (0.35 * noise + 0.65 * coarse)[:, None]
-        )
-        skin *= 1 + 0.03 * grain[:, None]
+        noise = self._sample_noise(x * 1.1, y * 1.1, rng)
+        coarse = self._sample_noise(x * 0.25, y * 0.25, rng)
+        grain = self._sample_noise(x * 4, y * 4, rng)
+        tone = 1 + look.skin_blotches * (0.35 * noise + 0.65 * coarse) + 0.03 * grain
         red = look.redness * (blush + 0.5 * lid) + 0.04 * noise
-        skin *= 1 - red[:, None] * _REDDENING
-        skin *= 1 - (look.socket_shade * socket + look.wrinkles * crease)[:, None] * _SHADOWING
+        shade = look.socket_shade * socket + look.wrinkles * crease
         if look.freckles > 0:
-            spots = np.clip(self._sample_noise(point[:, :2] * 3.2, rng) * 2.2 - 1.6, 0, 1)
-            skin *= 1 - (look.freckles * spots * blush)[:, None] * _SHADOWING
-        _blend(skin, lips * look.lip_strength, look.lip_colour * (1 + 0.15 * noise)[:, None])
+            spots = np.clip(self._sample_noise(x * 3.2, y * 3.2, rng) * 2.2 - 1.6, 0, 1)
+            shade += look.freckles * spots * blush
+        skin = material.albedo
+        for channel in range(3):
+            skin[channel] = (
+                tone
+                * (look.skin[channel] * (1 - red * _REDDENING[channel]))
+                * (1 - shade * _SHADOWING[channel])
+            )
+        _blend(skin, lips * look.lip_strength * (1 + 0.1 * noise), look.lip_colour)
         if look.eye_shadow > 0:
             _blend(skin, lid * look.eye_shadow, look.eye_shadow_colour)
-        beard = stubble * look.beard + moustache * look.moustache
-        if beard.any():
-            strands = np.clip(0.75 + 0.9 * self._sample_noise(point[:, :2] * (3, 1.6), rng), 0, 1.2)
-            _blend(skin, np.clip(beard * strands, 0, 0.96) * (1 - lips), look.beard_colour)
-        _blend(skin, hairs, look.brow_colour)
+        if look.beard > 0:
+            strands = np.clip(0.75 + 0.9 * self._sample_noise(x * 3, y * 1.6, rng), 0, 1.2)
+            cover = (stubble * look.beard + moustache * look.moustache) * strands
+            _blend(skin, np.minimum(cover, 0.96) * (1 - lips), look.beard_colour)
+        _blend(skin, brows, look.brow_colour)
         _blend(skin, lashes * look.lash_strength, _LASH)
+        material.gloss[:] = look.skin_gloss * (0.5 + t_zone) * (1 + lips)
+        material.sharpness[:] = look.skin_sharpness
 
-        gloss = look.skin_gloss * (0.5 + t_zone) * (1 + lips)
-        albedo = skin
-        rough = np.full(len(part), look.skin_sharpness, np.float32)
-        if look.has_hair:
-            height = self._hair_height(angle, point[:, 1], look)
-            across = angle * 600 + point[:, 1] * look.strand_slant + 6 * coarse * look.hair_curl
-            streaks = np.stack([across * look.strand_density, point[:, 1] * 0.25], 1)
-            strand = self._sample_noise(streaks, rng)
-            cover = np.clip(0.5 + (height + look.hair_edge * (strand + coarse)) / 6, 0, 1)
-            cover = np.where(part == SKIN, cover * look.hair_opacity, part == HAIR)
-            tone = np.clip(0.8 + 0.55 * strand + 0.25 * coarse, 0.2, 2)
-            _blend(albedo, cover, look.hair_colour * tone[:, None])
-            gloss = gloss * (1 - cover) + cover * look.hair_gloss * np.clip(0.4 + strand, 0, 1)
-            rough = rough * (1 - cover) + cover * 18
+    def _paint_hair(
+        self, material: Material, surface: Surface, look: Look, rng: np.random.Generator
+    ) -> None:
+        x, y, _ = surface.canonical
+        coarse = self._sample_noise(x * 0.25, y * 0.25, rng)
+        across = surface.angle * 600 + y * look.strand_slant + 6 * coarse * look.hair_curl
+        strand = self._sample_noise(across * look.strand_density, y * 0.25, rng)
+        height = self._hair_height(surface.angle, y, look)
+        cover = np.clip(0.5 + (height + look.hair_edge * (strand + coarse)) / 6, 0, 1)
+        cover = np.where(surface.part == SKIN, cover * look.hair_opacity, surface.part == HAIR)
+        cover = cover.astype(np.float32)
+        tone = np.clip(0.8 + 0.55 * strand + 0.25 * coarse, 0.2, 2)
+        _blend(material.albedo, cover, look.hair_colour, tone)
+        gleam = look.hair_gloss * np.clip(0.4 + strand, 0, 1)
+        material.gloss[:] += cover * (gleam - material.gloss)
+        material.sharpness[:] += cover * (_HAIR_SHARPNESS - material.sharpness)
 
-        for eye, name in enumerate((EYE_LEFT, EYE_RIGHT)):
-            inside = part == name
-            if inside.any():
-                albedo[inside] = self._eye(point[inside], self._eye_centre[eye], look)
-                gloss[inside], rough[inside] = 1.2, 90
-        inside = (part == MOUTH) | (part == TONGUE)
-        albedo[inside] = np.where(
-            (part[inside] == TONGUE)[:, None], _TONGUE, _MOUTH
-        ) * (1 + 0.3 * noise[inside, None])  # fmt: skip
-        inside = part == TEETH
-        gaps = 1 - 0.25 * np.clip(np.cos(point[inside, 0] * (2 * np.pi / 7.5)) * 8 - 7, 0, 1)
-        albedo[inside] = look.teeth * gaps[:, None]
-        gloss[inside] = 0.25
-        inside = part == CLOTH
-        albedo[inside] = look.cloth * (1 + look.cloth_pattern * self._sample_noise(
-            point[inside][:, :2] * look.cloth_scale, rng))[:, None]  # fmt: skip
-        gloss[inside] = 0.02
+    def _paint_eyes(self, material: Material, surface: Surface, look: Look) -> None:
+        """Sclera, iris and pupil by the distance from the eye's axis."""
+        for part, centre in zip((EYE_LEFT, EYE_RIGHT), self._eye_centre, strict=True):
+            inside = np.flatnonzero(surface.part == part)
+            outward = surface.canonical[:, inside] - centre[:, None]
+            radius = np.linalg.norm(outward, axis=0) + 1e-6
+            cosine = look.gaze @ outward / radius
+            across = np.sqrt(np.clip(1 - cosine**2, 0, 1)) * radius  # mm
+            across = np.where(cosine > 0, across, radius)
+            veins = 1 - 0.015 * np.clip(across - look.iris_radius, 0, 9) * _REDDENING[:, None]
+            fibres = 0.75 + 0.5 * np.clip(across / look.iris_radius, 0, 1) ** 2
+            limbus = 1 - 0.65 * np.clip((across - look.iris_radius) / 1.2 + 1, 0, 1)
+            pupil = np.clip((across - look.pupil_radius) / 0.6 + 0.5, 0, 1)
+            colour = look.iris[:, None] * (fibres * limbus * pupil) + 0.003
+            edge = np.clip((across - look.iris_radius) / 0.7 + 0.5, 0, 1)
+            sclera = look.sclera[:, None] * veins
+            material.albedo[:, inside] = colour + edge * (sclera - colour)
+            material.gloss[inside] = look.eye_gloss
+            material.sharpness[inside] = _EYE_SHARPNESS
 
-        light, shine = illuminate(surface, look, gloss, rough, rng)
-        cavity = (part == MOUTH) | (part == TONGUE) | (part == TEETH)
-        light[cavity] *= look.mouth_light
-        shine[cavity] *= 0.3
-        return albedo * light + shine
+    def _paint_mouth(self, material: Material, surface: Surface, look: Look) -> None:
+        for part, colour, gloss in ((MOUTH, _MOUTH, 0.1), (TONGUE, _TONGUE, 0.2)):
+            inside = np.flatnonzero(surface.part == part)
+            material.albedo[:, inside] = colour[:, None]
+            material.gloss[inside] = gloss
+        inside = np.flatnonzero(surface.part == TEETH)
+        gaps = np.clip(np.cos(surface.canonical[0, inside] * (2 * np.pi / 7.5)) * 8 - 7, 0, 1)
+        material.albedo[:, inside] = look.teeth[:, None] * (1 - 0.25 * gaps)
+        material.gloss[inside] = 0.25
 
-    def _eye(self, point: np.ndarray, centre: np.ndarray, look: Look) -> np.ndarray:
-        """Linear colour of eyeball points (M, 3): sclera, iris, pupil."""
-        outward = point - centre
-        radius = np.linalg.norm(outward, axis=1, keepdims=True)
-        outward /= radius + 1e-6
-        along = outward @ look.gaze
-        across = np.sqrt(np.clip(1 - along**2, 0, 1)) * radius[:, 0]  # mm from the eye's axis
-        across = np.where(along > 0, across, 99)
-        sclera = _SCLERA * (1 - 0.012 * np.clip(across - 7, 0, 9)[:, None] * _REDDENING)
-        iris = look.iris * (0.75 + 0.5 * np.clip(across / look.iris_radius, 0, 1) ** 2)[:, None]
-        rim = np.clip((across - look.iris_radius + 1.2) / 1.2, 0, 1)[:, None]
-        iris = iris * (1 - 0.65 * rim)
-        edge = np.clip((across - look.iris_radius) / 0.7 + 0.5, 0, 1)[:, None]
-        pupil = np.clip((across - look.pupil_radius) / 0.6 + 0.5, 0, 1)[:, None]
-        return edge * sclera + (1 - edge) * (iris * pupil + 0.003)
+    def _paint_cloth(
+        self, material: Material, surface: Surface, look: Look, rng: np.random.Generator
+    ) -> None:
+        inside = np.flatnonzero(surface.part == CLOTH)
+        x, y, _ = surface.canonical[:, inside] * look.cloth_scale
+        weave = 1 + look.cloth_pattern * self._sample_noise(x, y, rng)
+        material.albedo[:, inside] = look.cloth[:, None] * weave
+        material.gloss[inside] = 0.02
 
     def _draw_hairs(self, look: Look, rng: np.random.Generator) -> np.ndarray:
         """Brow hairs and lashes on the atlas, (H, W, 2) uint8."""
@@ -332,28 +353,53 @@ class Studio:
         lashes = cv2.GaussianBlur(lashes, (3, 3), 0.8)
         return brows, lashes
 
-    def _sample_noise(self, at: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Smooth noise of unit deviation at points (M, 2), one period of detail per 8 units."""
-        index = (at + rng.uniform(0, 1000, 2)).astype(np.int32)
-        return self._noise[index[:, 1] & 511, index[:, 0] & 511]
+    def _sample_noise(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Smooth noise of unit deviation at points (M,), detail from 1 to 64 units."""
+        shift_x, shift_y = rng.uniform(1000, 2000, 2)
+        column = (x + np.float32(shift_x)).astype(np.int32) & 511
+        row = (y + np.float32(shift_y)).astype(np.int32) & 511
+        return self._noise[row * 512 + column]
 
 
 @dataclasses.dataclass(frozen=True)
 class Surface:
-    """What the rasteriser saw: `mask`, `depth_mm`, `canonical` are canvas sized, the rest (M, ...)."""
+    """What the rasteriser saw on a canvas of C x C pixels, M of them covered.
+
+    Attributes:
+        index: (M,) of the covered pixels in the flat canvas; mask: (C, C) the same.
+        depth_mm: (C, C) towards the viewer, 0 where nothing is; mm_px: millimetres per pixel.
+        canonical: (3, M) mm; angle: (M,) radians about the vertical axis, 0 straight ahead.
+        normal: (3, M) x right, y down, z towards the viewer.
+        part: (M,) PARTS, CLOTH or HAIR.
+    """
 
     index: np.ndarray
     mask: np.ndarray
     depth_mm: np.ndarray
     mm_px: float
     canonical: np.ndarray
+    angle: np.ndarray
     normal: np.ndarray
     part: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
+class Material:
+    """How M surface points reflect light: albedo (3, M) linear BGR; gloss and sharpness (M,)."""
+
+    albedo: np.ndarray
+    gloss: np.ndarray
+    sharpness: np.ndarray
+
+    @classmethod
+    def of(cls, count: int) -> Material:
+        """An unpainted material."""
+        return cls(*(np.empty(shape, np.float32) for shape in ((3, count), count, count)))
+
+
+@dataclasses.dataclass(frozen=True)
 class Sheet:
-    """Form of hanging hair: angle (radians from straight ahead) where it begins, and how it falls."""
+    """Form of hanging hair: the angle (radians) from the front where it begins, and how it falls."""
 
     start: float
     sway: float
@@ -421,6 +467,8 @@ class Look:
     lash_strength: float
     lash_width: int
     lower_lash: float
+    sclera: np.ndarray
+    eye_gloss: float
     iris: np.ndarray
     iris_radius: float
     pupil_radius: float
@@ -436,13 +484,13 @@ class Look:
         """A random person."""
         tone = rng.uniform(0, 1) ** 1.3 * (len(_SKIN_TONES) - 1)
         skin_srgb = _between(_SKIN_TONES, tone) * rng.uniform(0.94, 1.04, 3)
-        skin = linear(np.clip(skin_srgb, 0, 255))[::-1]
+        skin = linear(skin_srgb)[::-1]
         dark = tone / (len(_SKIN_TONES) - 1)
         feminine = rng.random() < 0.5
         make_up = feminine and rng.random() < 0.5
         hair_range = (0, 3.2) if dark > 0.55 else (0, len(_HAIR_COLOURS) - 1)
-        hair_srgb = _between(_HAIR_COLOURS, rng.uniform(*hair_range)) * rng.uniform(0.8, 1.2, 3)
-        hair = linear(np.clip(hair_srgb, 0, 255))[::-1]
+        hair_srgb = _between(_HAIR_COLOURS, rng.uniform(*hair_range)) * rng.uniform(0.93, 1.07, 3)
+        hair = linear(hair_srgb)[::-1]
         long_hair = rng.random() < (0.65 if feminine else 0.08)
         hairline = _HAIRLINE_MM + rng.normal(0, 4, 11)
         hairline[:4] += rng.normal(0, 6)
@@ -455,7 +503,7 @@ class Look:
         brow = hair * rng.uniform(0.5, 1.0) if rng.random() < 0.8 else linear([20, 26, 34])
         yaw, pitch = rng.normal(0, 0.22), rng.normal(-0.02, 0.12)
         gaze = np.array([np.sin(yaw), np.sin(pitch), 1.0])
-        lip = skin * np.array([0.62, 0.52, 0.88])
+        lip = skin * np.array([0.60, 0.46, 0.78])
         if make_up and rng.random() < 0.6:
             lip = linear([rng.uniform(30, 120), rng.uniform(20, 90), rng.uniform(120, 220)])
         return cls(
@@ -497,12 +545,14 @@ class Look:
             lash_width=int(rng.integers(2, 5)) if make_up else int(rng.integers(1, 3)),
             lower_lash=rng.uniform(0.2, 0.9) if make_up else rng.uniform(0, 0.4),
             iris=linear(_between(_IRIS_COLOURS, rng.uniform(0, 1.6 if dark > 0.5 else 5))[::-1]),
+            sclera=linear(np.array([172, 176, 184]) * rng.uniform(0.8, 1.15)),
+            eye_gloss=rng.uniform(0.1, 0.8),
             iris_radius=rng.uniform(5.8, 6.8),
             pupil_radius=rng.uniform(1.6, 3.2),
             gaze=(gaze / np.linalg.norm(gaze)).astype(np.float32),
             teeth=linear(np.array([186, 206, 214]) * rng.uniform(0.85, 1.12)),
             mouth_light=rng.uniform(0.35, 0.8),
-            cloth=linear(rng.uniform(8, 245, 3)),
+            cloth=linear(rng.uniform(8, 245) + rng.beta(1, 1.5) * rng.uniform(-90, 90, 3)),
             cloth_pattern=rng.uniform(0, 0.35),
             cloth_scale=rng.uniform(0.3, 3),
         )
@@ -511,7 +561,7 @@ class Look:
 _REDDENING = np.array([0.75, 0.62, 0.08], np.float32)
 _SHADOWING = np.array([0.85, 0.75, 0.62], np.float32)
 _LASH = linear([14, 13, 16])
-_SCLERA = linear([176, 180, 186])
+_EYE_SHARPNESS, _HAIR_SHARPNESS = 90.0, 18.0
 _MOUTH = linear([34, 26, 70])
 _TONGUE = linear([98, 92, 178])
 
@@ -522,47 +572,47 @@ def _between(table: np.ndarray, position: float) -> np.ndarray:
     return table[low] + (position - low) * (table[low + 1] - table[low])
 
 
-def _blend(under: np.ndarray, alpha: np.ndarray, over: np.ndarray) -> None:
-    """Paint colour `over` on `under` (M, 3) with opacity alpha (M,), in place."""
-    under += alpha[:, None] * (over - under)
+def _blend(
+    under: np.ndarray, alpha: np.ndarray, colour: np.ndarray, tone: np.ndarray | float = 1
+) -> None:
+    """Paint a colour (3,) times tone (M,) on `under` (3, M) with opacity alpha (M,), in place."""
+    for channel in range(3):
+        under[channel] += alpha * (colour[channel] * tone - under[channel])
 
 
 # ---------------------------------------------------------------- light
 
 
-def illuminate(surface: Surface, look: Look, gloss: np.ndarray, sharpness: np.ndarray,
-               rng: np.random.Generator):  # fmt: skip
-    """Diffuse light (M, 3) and specular light (M, 3) on the surface.
+def illuminate(
+    surface: Surface, material: Material, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Diffuse and specular light (3, M) on the surface.
 
-    Hemispheric ambient light with occlusion from the depth map, and one to three lamps with wrapped
-    diffuse light, shadows marched through the depth map, and Blinn-Phong highlights.
+    Hemispheric ambient light with occlusion from the depth map, and one to three lamps: wrapped
+    diffuse light, Blinn-Phong highlights, and for the first lamp a shadow marched through the depth
+    map.
     """
-    normal, mask, depth = surface.normal, surface.mask, surface.depth_mm
-    occlusion = ambient_occlusion(depth, mask, surface.mm_px).reshape(-1)[surface.index]
-    ambient = rng.uniform(0.15, 0.75)
-    sky = _lamp_colour(rng, 0.08)
-    facing_up = 0.75 - 0.25 * normal[:, 1]
-    light = (ambient * facing_up * occlusion)[:, None] * sky
+    normal = surface.normal
+    occlusion = ambient_occlusion(surface)
+    log_gloss = np.log(material.gloss + 1e-6)
+    facing_up = rng.uniform(0.15, 0.75) * (0.75 - 0.25 * normal[1])
+    light = facing_up * occlusion * _lamp_colour(rng, 0.08)[:, None]  # (3, M)
     shine = np.zeros_like(light)
-    lamps = 1 + rng.binomial(2, 0.45)
-    for lamp in range(lamps):
-        spread = 0.9 if lamp == 0 else 1.5
-        azimuth, elevation = rng.normal(0, spread), rng.normal(0.45, 0.45)
+    for lamp in range(1 + rng.binomial(2, 0.45)):
+        azimuth, elevation = rng.normal(0, 1.5 if lamp else 0.9), rng.normal(0.45, 0.45)
         z = np.cos(azimuth) * np.cos(elevation)
         towards = np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), z], np.float32)
-        strength = rng.uniform(0.45, 1.3) if lamp == 0 else rng.uniform(0.1, 0.6)
-        colour = strength * _lamp_colour(rng, 0.12)
+        strength = rng.uniform(0.1, 0.6) if lamp else rng.uniform(0.45, 1.3)
+        colour = strength * _lamp_colour(rng, 0.12)[:, None]
         wrap = rng.uniform(0.05, 0.4)
-        diffuse = np.clip((normal @ towards + wrap) / (1 + wrap), 0, None)
+        diffuse = np.clip((towards @ normal + wrap) / (1 + wrap), 0, None)
         if lamp == 0:
-            shadow = cast_shadow(depth, mask, towards, surface.mm_px).reshape(-1)[surface.index]
-            diffuse *= 1 - rng.uniform(0.3, 0.9) * shadow
-        light += (diffuse * (0.55 + 0.45 * occlusion))[:, None] * colour
+            diffuse *= 1 - rng.uniform(0.3, 0.9) * cast_shadow(surface, towards)
+        light += diffuse * (0.55 + 0.45 * occlusion) * colour
         half = towards + np.array([0, 0, 1], np.float32)
-        half /= np.linalg.norm(half)
-        facing = np.clip(normal @ half, 1e-3, 1)
-        highlight = gloss * np.exp(np.log(facing) * sharpness) * occlusion
-        shine += highlight[:, None] * colour * 0.6
+        facing = np.clip((half / np.linalg.norm(half)) @ normal, 1e-3, 1)
+        highlight = np.exp(np.log(facing) * material.sharpness + log_gloss)
+        shine += highlight * occlusion * (0.6 * colour)
     return light, shine
 
 
@@ -573,32 +623,39 @@ def _lamp_colour(rng: np.random.Generator, spread: float) -> np.ndarray:
     return np.clip(colour, 0.3, 2).astype(np.float32)
 
 
-def ambient_occlusion(depth_mm: np.ndarray, mask: np.ndarray, mm_px: float) -> np.ndarray:
-    """Darkness of hollows: how far a point lies behind the mean of its neighbourhood, at two sizes."""
-    weight = mask.astype(np.float32)
-    occlusion = np.ones_like(depth_mm)
+def ambient_occlusion(surface: Surface) -> np.ndarray:
+    """Light that reaches hollows (M,), 0 to 1: by how far a point lies behind the mean depth around
+    it, at two sizes."""
+    depth, weight = surface.depth_mm, surface.mask.astype(np.float32)
+    own = depth.reshape(-1)[surface.index]
+    occlusion = np.ones_like(own)
     for radius_mm, full_mm, strength in ((7, 5.0, 0.45), (22, 16.0, 0.4)):
-        size = max(int(radius_mm / mm_px) | 1, 3)
-        around = cv2.blur(depth_mm * weight, (size, size)) / (cv2.blur(weight, (size, size)) + 1e-3)
-        occlusion *= 1 - strength * np.clip((around - depth_mm) / full_mm, 0, 1)
+        size = max(int(radius_mm / surface.mm_px) | 1, 3)
+        around = cv2.blur(depth, (size, size)) / (cv2.blur(weight, (size, size)) + 1e-3)
+        behind = around.reshape(-1)[surface.index] - own
+        occlusion *= 1 - strength * np.clip(behind / full_mm, 0, 1)
     return occlusion
 
 
-def cast_shadow(depth_mm: np.ndarray, mask: np.ndarray, towards: np.ndarray, mm_px: float):
-    """Share of a lamp's light (C, C) that nearer surface keeps off, marching through the depth map."""
-    shadow = np.zeros_like(depth_mm)
-    surface = np.where(mask, depth_mm, -1e4)
-    lateral = float(np.hypot(towards[0], towards[1]))
-    if lateral < 0.1:
-        return shadow
+def cast_shadow(surface: Surface, towards: np.ndarray) -> np.ndarray:
+    """Share of a lamp's light (M,) that nearer surface keeps off, marching through the depth map.
+
+    Args:
+        surface: what the light falls on.
+        towards: (3,) unit vector to the lamp, y down.
+    """
+    shadow = np.zeros_like(surface.depth_mm)
+    depth = np.where(surface.mask, surface.depth_mm, np.float32(-1e4))
+    lateral = max(float(np.hypot(towards[0], towards[1])), 0.1)
     for distance_mm in (5, 10, 17, 26, 38, 55):
-        dx, dy = np.rint(towards[:2] / lateral * distance_mm / mm_px).astype(int)
-        rise = distance_mm * max(float(towards[2]), 0.05) / lateral
-        source, target = _overlap(surface.shape, dx, dy)
-        above = surface[source] - surface[target] - rise
-        above = np.clip((above - 1.0) / 4.0, 0, 1) * (above < 45)
+        dx, dy = np.rint(towards[:2] / lateral * distance_mm / surface.mm_px).astype(int)
+        rise_mm = distance_mm * max(float(towards[2]), 0.05) / lateral
+        source, target = _overlap(depth.shape, dx, dy)
+        above = depth[source] - depth[target] - rise_mm
+        # What is much nearer than the ray is a separate thing that light passes behind.
+        above = np.clip((above - 1) / 4, 0, 1) * (above < 45)
         np.maximum(shadow[target], above, out=shadow[target])
-    return cv2.blur(shadow, (7, 7))
+    return cv2.blur(shadow, (5, 5)).reshape(-1)[surface.index]
 
 
 def _overlap(shape: tuple[int, int], dx: int, dy: int):
@@ -667,12 +724,15 @@ def _static_atlas(studio: Studio) -> tuple[np.ndarray, np.ndarray]:
     creases = [line(eye[:4] + np.array([0, 5, 0]), 1, 0.9) for eye in (eyes[0], eyes[1])]
     bags = [line(eye[[3, 4, 5, 0]] - 6 * up, 2, 1.6) for eye in eyes]
     folds = [
-        line(np.stack([marks[wing] + sign * 4 * out, marks[corner] + sign * 9 * out + 6 * up]), 2, 1.8)
+        line(
+            np.stack([marks[wing] + sign * 4 * out, marks[corner] + sign * 9 * out + 6 * up]),
+            2,
+            1.8,
+        )
         for wing, corner, sign in ((31, 48, -1), (35, 54, 1))
     ]
     cheeks = [
-        spot(marks[eye] * (1.05, 0, 1) + (marks[33, 1] + 6) * up, (20, 15), 8)
-        for eye in (36, 45)
+        spot(marks[eye] * (1.05, 0, 1) + (marks[33, 1] + 6) * up, (20, 15), 8) for eye in (36, 45)
     ]
     nose = spot(marks[30], (14, 10), 5)
     jaw = [marks[k] for k in range(2, 15)]
@@ -684,7 +744,11 @@ def _static_atlas(studio: Studio) -> tuple[np.ndarray, np.ndarray]:
         np.stack([marks[48] + 2 * up, marks[50] + 4 * up, marks[51] + 4 * up,
                   marks[52] + 4 * up, marks[54] + 2 * up]), 12, 2.0)  # fmt: skip
     t_zone = union(spot(marks[29], (8, 22), 4), spot(marks[27] + 30 * up, (34, 14), 9))
-    wrinkles, blush, stubble = union(*creases, *bags, *folds), union(*cheeks, nose), union(low_face, below_jaw)
+    wrinkles, blush, stubble = (
+        union(*creases, *bags, *folds),
+        union(*cheeks, nose),
+        union(low_face, below_jaw),
+    )
     layers = (lips, lids, sockets, wrinkles, blush, stubble, t_zone, moustache)
     return np.stack([layer.reshape(-1) for layer in layers])
 
@@ -738,7 +802,7 @@ def resample(points: np.ndarray, count: int) -> np.ndarray:
 
 
 def _noise_bank() -> np.ndarray:
-    """(512, 512) float32 noise of several octaves that tiles; unit deviation."""
+    """(512 * 512,) float32 noise of several octaves that tiles; unit deviation."""
     rng = np.random.default_rng(2021)
     noise = np.zeros((512, 512), np.float32)
     for octave in range(6):
@@ -748,7 +812,7 @@ def _noise_bank() -> np.ndarray:
         scale = 512 // len(grid)
         large = cv2.resize(tiled, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         noise += large[4 * scale : -4 * scale, 4 * scale : -4 * scale] * 1.6**octave
-    return (noise / noise.std()).astype(np.float32)
+    return (noise / noise.std()).astype(np.float32).reshape(-1)
 
 
 # ---------------------------------------------------------------- shoulders
@@ -806,7 +870,7 @@ def background(rng: np.random.Generator) -> np.ndarray:
     def colour() -> np.ndarray:
         grey = rng.uniform(5, 235)
         spread = rng.choice([8, 40, 90])
-        return linear(np.clip(grey + rng.normal(0, spread, 3), 0, 255))
+        return linear(grey + rng.normal(0, spread, 3))
 
     cells = int(rng.choice([2, 3, 5, 9, 16]))
     base = colour()

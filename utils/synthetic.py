@@ -1,7 +1,7 @@
 """Synthetic faces with exact labels, from the open morphable model's whole head.
 
 `python prepare_data.py synthetic --count 20000 --output synthetic_data` writes a training set in
-3DDFA's files; with `--test-set` it writes a test set of other people in AFLW2000-3D's files.
+3DDFA's files; with `--test-set` it writes a test set of other people in AFLW2000-3D's.
 
 Picture i of a set depends on (seed, i) only, not on the number of workers. A picture agrees with its
 label exactly: the decoded landmarks are the continuous coordinates (pixel centres at +0.5) at which
@@ -106,8 +106,8 @@ class LabelSampler:
         return params
 
     def _camera(self, landmarks: np.ndarray, pose: Pose, rng: np.random.Generator) -> np.ndarray:
-        """(3, 4) [s R | t] that puts landmarks (68, 3) into the crop as AFLW2000-3D is cropped; their
-        mean depth is 0."""
+        """(3, 4) [s R | t] that puts landmarks (68, 3) into a crop cut like AFLW2000-3D's, at a mean
+        depth of 0."""
         rotation = compose_rotation(pose).numpy()
         turned = landmarks @ rotation.T  # (68, 3) micrometres, y up
         low, high = turned[:, :2].min(0), turned[:, :2].max(0)
@@ -239,14 +239,13 @@ def image_name(index: int) -> str:
 
 
 def _write_pictures(job: _Job, count: int, workers: int) -> np.ndarray:
-    """Write `count` pictures with `workers` processes (0: this one); real parameters (count, 62)."""
-    load_morphable(job.folder), load_head(job.folder)  # their errors are the user's: raise them here
+    """Write pictures with `workers` processes (0: this one); real parameters (count, 62)."""
     progress = functools.partial(tqdm, total=count, unit="face", disable=None)
     if workers == 0:
         return np.stack(list(progress(map(job.write, range(count)))))
-    with _one_thread_each(), concurrent.futures.ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), cv2.setNumThreads, (1,)
-    ) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(workers, spawn, cv2.setNumThreads, (1,))
+    with _one_thread_each(), pool:
         return np.stack(list(progress(pool.map(job.write, range(count), chunksize=16))))
 
 
@@ -287,16 +286,17 @@ def write_training_set(
         seed: of everything random.
         workers: processes; 0 draws in this one. The pictures do not depend on it.
     """
+    morphable = load_morphable(morphable_folder)
     output = io.make_output_folder(output)
     images = io.make_output_folder(output / TRAINING_IMAGES)
-    (output / TRAINING_LIST).unlink(missing_ok=True)
+    for name in (TRAINING_LIST, TRAINING_PARAMS):
+        (output / name).unlink(missing_ok=True)
     job = _Job(Path(morphable_folder), images, seed, held_out=False, yaws_deg=None)
     params = _write_pictures(job, count, workers)
-    morphable = load_morphable(morphable_folder)
     params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
+    io.write_list(output / TRAINING_LIST, [image_name(i) for i in range(count)])
     with io.whole_file(output / TRAINING_PARAMS) as temporary:
         temporary.write_bytes(pickle.dumps(params_w.astype(np.float32), protocol=4))
-    io.write_list(output / TRAINING_LIST, [image_name(i) for i in range(count)])
 
 
 def write_test_set(
@@ -311,6 +311,7 @@ def write_test_set(
     The crops are taken to come from photos of 450 px, as AFLW2000-3D's do. Arguments are those of
     `write_training_set`.
     """
+    labels = _generator(Path(morphable_folder), True).labels
     output = io.make_output_folder(output)
     images = io.make_output_folder(output / "AFLW2000-3D_crop")
     (output / "AFLW2000-3D_crop.list").unlink(missing_ok=True)
@@ -321,7 +322,6 @@ def write_test_set(
     side = rng.integers(180, 321, count)
     start = rng.integers(1, PHOTO_SIZE - side[:, None], (count, 2))
     roi_box = np.concatenate([start, start + side[:, None]], 1).astype(np.float64)  # (N, 4)
-    labels = _generator(Path(morphable_folder), True).labels
     pose = decode_pose(torch.from_numpy(params), "exact")
     pose_deg = torch.stack([pose.pitch, pose.yaw, pose.roll], 1).numpy()  # (N, 3)
     evaluation = output / "eval"
@@ -335,7 +335,7 @@ def write_test_set(
 
 
 def sample_test_yaws(count: int, rng: np.random.Generator) -> np.ndarray:
-    """(count,) yaws in degrees with AFLW2000-3D's share of images in each bin of |yaw|, shuffled."""
+    """(count,) yaws in degrees, shuffled, with AFLW2000-3D's share in each bin of |yaw|."""
     ends = np.rint(np.cumsum(AFLW2000_YAW_COUNTS) * count / sum(AFLW2000_YAW_COUNTS)).astype(int)
     size = rng.uniform(0, 30, count)
     size[ends[0] :] += 30

@@ -1,0 +1,223 @@
+"""Synthetic faces: exact labels, independence from workers, files that the datasets read."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from utils import io
+from utils.crop import roi_box_from_landmarks
+from utils.ddfa import EvaluationCrops, TrainingCrops
+from utils.open_model import load_head
+from utils.params import IMG_SIZE, OPEN_FOLDER, POSE, load_morphable
+from utils.portrait import CANVAS, SUPERSAMPLING, Look, Studio
+from utils.pose import decode_pose
+from utils.rasterize import rasterize
+from utils.synthetic import (
+    TRAINING_IMAGES,
+    TRAINING_LIST,
+    TRAINING_PARAMS,
+    Generator,
+    decode_landmarks,
+    sample_labels,
+    sample_test_yaws,
+    write_test_set,
+    write_training_set,
+)
+
+DOT_PX = 0.1  # a dot's centroid is found to this from pixels
+SILHOUETTE_SHARE = 0.003  # of the pixels: the head's outline against the face's own mesh
+
+
+@pytest.fixture(scope="module")
+def morphable():
+    return load_morphable(OPEN_FOLDER)
+
+
+@pytest.fixture(scope="module")
+def generator(morphable):
+    return Generator(load_head(OPEN_FOLDER), morphable)
+
+
+def decode(morphable, params):
+    """Vertices (V, 3) of the label in the crop, y down: SPEC 3, written out."""
+    params = torch.from_numpy(params)
+    x = morphable.u + morphable.w_shp @ params[12:52, None] + morphable.w_exp @ params[52:62, None]
+    camera = params[:12].reshape(3, 4)
+    verts = camera[:, :3] @ x.reshape(-1, 3).T + camera[:, 3:]  # (3, V)
+    verts[1] = IMG_SIZE + 1 - verts[1]
+    return verts.T.numpy()
+
+
+def bald(monkeypatch):
+    """Draw nothing over the head: no hair, no occluders, a black background, a plain camera."""
+    from utils import portrait
+
+    sample = Look.sample.__func__
+
+    def bald_look(cls, rng):
+        import dataclasses
+
+        return dataclasses.replace(sample(cls, rng), has_hair=False, has_sheet=False)
+
+    black = np.zeros((IMG_SIZE, IMG_SIZE, 3), np.float32)
+    monkeypatch.setattr(Look, "sample", classmethod(bald_look))
+    monkeypatch.setattr(portrait, "background", lambda rng: black)
+    monkeypatch.setattr(portrait, "occlude", lambda picture, rng: picture)
+    monkeypatch.setattr(portrait, "photograph", lambda picture, rng: picture)
+
+
+def test_picture_depends_on_its_generator_only(generator):
+    (first, params), (second, _) = (generator.draw(np.random.default_rng(5)) for _ in range(2))
+    other, other_params = generator.draw(np.random.default_rng(6))
+    assert first.shape == (IMG_SIZE, IMG_SIZE, 3)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, second)
+    assert (first != other).mean() > 0.5
+    assert not np.array_equal(params, other_params)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_landmark_dots_are_where_the_label_says(generator, monkeypatch, seed):
+    # Paint a white dot on one landmark's place in the canonical frame; find it in the picture.
+    bald(monkeypatch)
+    studio, landmark = generator.studio, 30 if seed % 2 else 57
+    params = generator.labels.sample(np.random.default_rng(seed), yaw_deg=10.0 * (seed - 2))
+    expected = decode_landmarks(generator.labels, params[None])[0, :2, landmark]
+
+    def shade(surface, look, rng):
+        del look, rng
+        away = surface.canonical - studio.landmarks[landmark][:, None]
+        dot = np.exp(-(away**2).sum(0) / (2 * 1.2**2))
+        return np.repeat(dot[None], 3, 0)
+
+    monkeypatch.setattr(studio, "_shade", shade)
+    verts = generator.head_verts(params)
+    picture = studio.render(verts, params[POSE].reshape(3, 4), np.random.default_rng(0))[..., 0]
+    rows, columns = np.mgrid[0:IMG_SIZE, 0:IMG_SIZE] + 0.5
+    found = np.array([(columns * picture).sum(), (rows * picture).sum()]) / picture.sum()
+    # The dot is seen at a slant, which moves its centroid a little.
+    np.testing.assert_allclose(found, expected, atol=2 * DOT_PX)
+
+
+def test_head_covers_the_face_of_the_label(generator, morphable):
+    # The face's mesh, decoded from the label, lies inside the head's outline and at its depth.
+    for seed, yaw_deg in enumerate((0.0, -35.0, 80.0)):
+        params = generator.labels.sample(np.random.default_rng(seed), yaw_deg)
+        look = Look.sample(np.random.default_rng(seed))
+        object.__setattr__(look, "has_hair", False)
+        object.__setattr__(look, "has_sheet", False)
+        camera = params[POSE].reshape(3, 4)
+        surface = generator.studio._rasterize(generator.head_verts(params), camera, look)
+        face = decode(morphable, params) * SUPERSAMPLING
+        _, depth = rasterize(face, morphable.triangles, np.zeros_like(face), CANVAS, CANVAS)
+        covered = depth > -np.inf
+        assert covered.mean() > 0.15
+        assert (covered & ~surface.mask).mean() < SILHOUETTE_SHARE
+        head_depth = surface.depth_mm[covered] / surface.mm_px
+        assert np.median(np.abs(head_depth - depth[covered])) < 0.05
+
+
+def test_landmarks_decode_as_the_morphable_model_does(generator, morphable):
+    params = sample_labels(generator.head, morphable, 3, seed=1)
+    rows = morphable.keypoints.numpy()[::3] // 3
+    expected = np.stack([decode(morphable, p)[rows].T for p in params])
+    np.testing.assert_allclose(
+        decode_landmarks(generator.labels, params), expected, atol=1e-3
+    )
+
+
+def test_training_labels_cover_the_poses(generator, morphable):
+    params = sample_labels(generator.head, morphable, 1000, seed=0)
+    pose = decode_pose(torch.from_numpy(params), "exact")
+    yaw = pose.yaw.abs().numpy()
+    shares = [(yaw <= 30).mean(), ((yaw > 30) & (yaw <= 60)).mean(), (yaw > 60).mean()]
+    assert min(shares) > 0.12
+    assert yaw.max() > 85
+    assert pose.pitch.abs().max() <= 46
+    landmarks = decode_landmarks(generator.labels, params)
+    assert np.abs(landmarks[:, :2] - IMG_SIZE / 2).max() < 0.6 * IMG_SIZE
+    params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
+    assert np.abs(params_w.mean(0)).max() < 0.2
+    np.testing.assert_allclose(params_w.std(0), 1, atol=0.2)
+
+
+def test_held_out_people_stay_out(morphable):
+    head = load_head(OPEN_FOLDER)
+    training = Generator(head, morphable).labels.identities
+    testing = Generator(head, morphable, held_out=True).labels.identities
+    assert len(training) > len(testing) >= 100
+    nearest = np.linalg.norm(training[:, None] - testing[None], axis=-1).min()
+    assert nearest > 1  # in standard deviations of 40 components
+
+
+def test_training_set_is_the_same_for_any_number_of_workers(tmp_path, morphable):
+    for name, workers in (("one", 0), ("two", 2)):
+        write_training_set(OPEN_FOLDER, tmp_path / name, count=20, seed=3, workers=workers)
+    one, two = tmp_path / "one", tmp_path / "two"
+    names = io.read_list(one / TRAINING_LIST)
+    assert len(names) == 20
+    for name in names:
+        pictures = [(folder / TRAINING_IMAGES / name).read_bytes() for folder in (one, two)]
+        assert pictures[0] == pictures[1]
+    crops = TrainingCrops(one / TRAINING_IMAGES, one / TRAINING_LIST, one / TRAINING_PARAMS)
+    params_w = crops.params_w
+    assert torch.equal(params_w, torch.from_numpy(io.read_pickle(two / TRAINING_PARAMS)))
+    image, _ = crops[19]
+    assert image.shape == (IMG_SIZE, IMG_SIZE, 3)
+    expected = sample_labels(load_head(OPEN_FOLDER), morphable, 20, seed=3)
+    params = params_w * morphable.param_std + morphable.param_mean
+    scale = np.abs(expected).max(0)
+    np.testing.assert_allclose(params.numpy() / scale, expected / scale, atol=1e-5)
+
+
+def test_test_set_reads_like_aflw2000(tmp_path):
+    write_test_set(OPEN_FOLDER, tmp_path, count=8, seed=1)
+    crops = EvaluationCrops(tmp_path)
+    labels = crops.labels
+    assert len(crops) == 8
+    assert crops[0].shape == (IMG_SIZE, IMG_SIZE, 3)
+    assert labels.landmarks.shape == (8, 3, 68)
+    np.testing.assert_allclose(labels.pose_deg[:, 1], labels.yaw_deg)
+    # The crops are cut as AFLW2000-3D's: the landmarks' own boxes are the roi boxes.
+    boxes = roi_box_from_landmarks(labels.landmarks, 450, 450)
+    np.testing.assert_array_equal(boxes, labels.roi_box)
+
+
+def test_test_yaws_have_the_shares_of_aflw2000():
+    yaw = np.abs(sample_test_yaws(2000, np.random.default_rng(0)))
+    counts = (yaw <= 30).sum(), ((yaw > 30) & (yaw <= 60)).sum(), (yaw > 60).sum()
+    assert counts == (1312, 383, 305)
+
+
+def test_faces_stand_out_from_their_background(generator):
+    # A picture without a face, or one lost in the dark, fails here.
+    spread = []
+    for seed in range(12):
+        image, _ = generator.draw(np.random.default_rng(seed))
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        spread.append(grey[30:90, 30:90].std())
+    assert np.median(spread) > 15
+
+
+def test_shipped_test_set_is_whole():
+    folder = OPEN_FOLDER.parent.parent / "aflw2000_data" / "open"
+    crops = EvaluationCrops(folder)
+    assert len(crops) >= 200
+    assert sum(file.stat().st_size for file in folder.rglob("*.*")) < 3e6
+    yaw = np.abs(crops.labels.yaw_deg)
+    assert abs((yaw <= 30).mean() - 0.656) < 0.01
+    assert abs((yaw > 60).mean() - 0.1525) < 0.01
+
+
+def test_no_head_is_one_clear_line(tmp_path):
+    with pytest.raises(io.InputError, match=r"u_shp\.npy"):
+        write_training_set(tmp_path, tmp_path / "set", count=1)
+
+
+def test_studio_closes_the_neck(generator):
+    studio = Studio(generator.head, generator.labels.landmark_mean)
+    assert len(studio._rim) > 20
+    assert len(np.unique(studio._rim)) == len(studio._rim)
