@@ -124,9 +124,7 @@ def test_landmarks_decode_as_the_morphable_model_does(generator, morphable):
     params = sample_labels(generator.head, morphable, 3, seed=1)
     rows = morphable.keypoints.numpy()[::3] // 3
     expected = np.stack([decode(morphable, p)[rows].T for p in params])
-    np.testing.assert_allclose(
-        decode_landmarks(generator.labels, params), expected, atol=1e-3
-    )
+    np.testing.assert_allclose(decode_landmarks(generator.labels, params), expected, atol=1e-3)
 
 
 def test_training_labels_cover_the_poses(generator, morphable):

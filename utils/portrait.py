@@ -312,7 +312,8 @@ class Studio:
             colour = look.iris[:, None] * (fibres * limbus * pupil) + 0.003
             edge = np.clip((across - look.iris_radius) / 0.7 + 0.5, 0, 1)
             sclera = look.sclera[:, None] * veins
-            material.albedo[:, inside] = colour + edge * (sclera - colour)
+            lid_shadow = 1 - 0.55 * np.clip((outward[1] - 1.5) / 4.5, 0, 1)
+            material.albedo[:, inside] = (colour + edge * (sclera - colour)) * lid_shadow
             material.gloss[inside] = look.eye_gloss
             material.sharpness[inside] = _EYE_SHARPNESS
 
@@ -399,7 +400,7 @@ class Material:
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """Form of hanging hair: the angle (radians) from the front where it begins, and how it falls."""
+    """Form of hanging hair: the angle (radians) from the front where it begins, how it falls."""
 
     start: float
     sway: float
@@ -545,7 +546,7 @@ class Look:
             lash_width=int(rng.integers(2, 5)) if make_up else int(rng.integers(1, 3)),
             lower_lash=rng.uniform(0.2, 0.9) if make_up else rng.uniform(0, 0.4),
             iris=linear(_between(_IRIS_COLOURS, rng.uniform(0, 1.6 if dark > 0.5 else 5))[::-1]),
-            sclera=linear(np.array([172, 176, 184]) * rng.uniform(0.8, 1.15)),
+            sclera=linear(np.array([164, 168, 178]) * rng.uniform(0.75, 1.12)),
             eye_gloss=rng.uniform(0.1, 0.8),
             iris_radius=rng.uniform(5.8, 6.8),
             pupil_radius=rng.uniform(1.6, 3.2),

@@ -3,9 +3,9 @@
 `python prepare_data.py synthetic --count 20000 --output synthetic_data` writes a training set in
 3DDFA's files; with `--test-set` it writes a test set of other people in AFLW2000-3D's.
 
-Picture i of a set depends on (seed, i) only, not on the number of workers. A picture agrees with its
-label exactly: the decoded landmarks are the continuous coordinates (pixel centres at +0.5) at which
-the head was drawn.
+Picture i of a set depends on (seed, i) only, not on the number of workers. A picture agrees with
+its label exactly: the decoded landmarks are the continuous coordinates (pixel centres at +0.5) at
+which the head was drawn.
 
 Sources: 3DDFA (Zhu et al., PAMI 2017) for files and crops; 300W-LP for the distribution of poses.
 """
@@ -106,8 +106,8 @@ class LabelSampler:
         return params
 
     def _camera(self, landmarks: np.ndarray, pose: Pose, rng: np.random.Generator) -> np.ndarray:
-        """(3, 4) [s R | t] that puts landmarks (68, 3) into a crop cut like AFLW2000-3D's, at a mean
-        depth of 0."""
+        """(3, 4) [s R | t] that puts landmarks (68, 3) into a crop cut like AFLW2000-3D's, at a
+        mean depth of 0."""
         rotation = compose_rotation(pose).numpy()
         turned = landmarks @ rotation.T  # (68, 3) micrometres, y up
         low, high = turned[:, :2].min(0), turned[:, :2].max(0)
