@@ -83,14 +83,14 @@ def test_picture_depends_on_its_generator_only(generator):
 def test_landmark_dots_are_where_the_label_says(generator, monkeypatch, seed):
     # Paint a white dot on one landmark's place in the canonical frame; find it in the picture.
     bald(monkeypatch)
-    studio, landmark = generator.studio, 30 if seed % 2 else 57
+    studio, landmark = generator.studio, 30 if seed % 2 else 27
     params = generator.labels.sample(np.random.default_rng(seed), yaw_deg=10.0 * (seed - 2))
     expected = decode_landmarks(generator.labels, params[None])[0, :2, landmark]
 
     def shade(surface, look, rng):
         del look, rng
         away = surface.canonical - studio.landmarks[landmark][:, None]
-        dot = np.exp(-(away**2).sum(0) / (2 * 1.2**2))
+        dot = np.exp(-(away**2).sum(0) / (2 * 0.8**2))
         return np.repeat(dot[None], 3, 0)
 
     monkeypatch.setattr(studio, "_shade", shade)
@@ -98,8 +98,8 @@ def test_landmark_dots_are_where_the_label_says(generator, monkeypatch, seed):
     picture = studio.render(verts, params[POSE].reshape(3, 4), np.random.default_rng(0))[..., 0]
     rows, columns = np.mgrid[0:IMG_SIZE, 0:IMG_SIZE] + 0.5
     found = np.array([(columns * picture).sum(), (rows * picture).sum()]) / picture.sum()
-    # The dot is seen at a slant, which moves its centroid a little.
-    np.testing.assert_allclose(found, expected, atol=2 * DOT_PX)
+    # A dot on a slant, partly hidden by its own curve, moves a little: hence the tolerance.
+    np.testing.assert_allclose(found, expected, atol=DOT_PX)
 
 
 def test_head_covers_the_face_of_the_label(generator, morphable):

@@ -102,7 +102,9 @@ class Studio:
         self.landmarks = ((landmarks - self.origin) / 1000).astype(np.float32)  # (68, 3) mm
         self.angle = self._angle(self.canonical)
         eyes = [np.unique(head.triangles[head.part == eye]) for eye in (EYE_LEFT, EYE_RIGHT)]
+        self._eyes = eyes
         self._eye_centre = np.stack([self.canonical[eye].mean(0) for eye in eyes])  # (2, 3)
+        self._bridge = int(np.linalg.norm(head.mean - landmarks[27], axis=1).argmin())
         self._is_skin = np.zeros(len(mean), bool)
         self._is_skin[head.triangles[head.part == SKIN]] = True
         self._atlas = _static_atlas(self)
@@ -136,6 +138,8 @@ class Studio:
         canvas[surface.index, :3] = self._shade(surface, look, rng).T
         canvas[surface.index, 3] = 1
         canvas = canvas.reshape(CANVAS, CANVAS, 4)
+        if look.glasses is not None:
+            self._put_on_glasses(canvas, surface, verts_model, camera, look.glasses)
         small = cv2.resize(canvas, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_AREA)
         picture = small[..., :3] + (1 - small[..., 3:]) * background(rng)
         return photograph(occlude(picture, rng), rng)
@@ -221,6 +225,80 @@ class Studio:
         z = np.cos(angle) * swell * _SHEET_RADIUS_MM[1] + self.axis_z
         points = np.stack([x, height + 0 * x, z], -1).reshape(-1, 3)
         return np.tile(points * 1000 + self.origin, (2, 1)).astype(np.float32)
+
+    # ------------------------------------------------------------ glasses
+
+    def _put_on_glasses(
+        self,
+        canvas: np.ndarray,
+        surface: Surface,
+        verts_model: np.ndarray,
+        camera: np.ndarray,
+        glasses: Glasses,
+    ) -> None:
+        """Draw lenses, rims, bridge and temples on the canvas (C, C, 4), hidden by what is nearer."""
+        eyes = np.stack([verts_model[eye].mean(0) for eye in self._eyes]) / 1000  # (2, 3) mm
+        front = verts_model[self._bridge, 2] / 1000 + glasses.distance_mm
+        half_width = min(glasses.half_width_mm, eyes[0, 0] - 5)
+        half_height = half_width * glasses.aspect
+        ear = np.array([0.83 * np.abs(verts_model[:, 0]).max() / 1000, 0, self.axis_z])
+        ear[1:] += self.origin[1:] / 1000 + (4, 6)
+        turn = np.linspace(0, 2 * np.pi, 33)
+        cosine, sine = np.cos(turn), np.sin(turn)
+        loop = np.stack(
+            [
+                half_width * np.sign(cosine) * np.abs(cosine) ** glasses.roundness,
+                half_height * np.sign(sine) * np.abs(sine) ** glasses.roundness,
+                0 * turn,
+            ],
+            1,
+        )
+        lenses, lines = [], []
+        for eye in eyes:
+            side = np.sign(eye[0])
+            centre = np.array([eye[0] + 2 * side, eye[1] + glasses.height_mm, front])
+            lens = centre + loop
+            lens[:, 2] -= 0.0022 * lens[:, 0] ** 2  # frames curve around the face
+            lenses.append(lens)
+            hinge = lens[lens[:, 0].argmax() if side > 0 else lens[:, 0].argmin()]
+            hinge = hinge + (0, 0.4 * half_height, 0)
+            lines += [lens, np.linspace(hinge, ear * (side, 1, 1), 9)]
+        inner = np.stack([lenses[0][lenses[0][:, 0].argmin()], lenses[1][lenses[1][:, 0].argmax()]])
+        lines.append(resample(np.stack([inner[0], inner.mean(0) + (0, 2, 2), inner[1]]), 7))
+
+        def project(points: np.ndarray) -> np.ndarray:
+            posed = points * 1000 @ camera[:, :3].T + camera[:, 3]
+            return (posed * (1, -1, 1) + (0, IMG_SIZE + 1, 0)) * SUPERSAMPLING
+
+        near = np.full(surface.mask.shape, -1e4, np.float32)  # depth of what is drawn, px
+        cover = np.zeros(surface.mask.shape, np.uint8)
+        behind = np.where(surface.mask, surface.depth_mm, -1e4) - 2  # mm
+        for lens in map(project, lenses):
+            plane, *_ = np.linalg.lstsq(np.insert(lens[:, :2], 2, 1, 1), lens[:, 2], rcond=1e-4)
+            cover[:] = 0
+            cv2.fillPoly(cover, [_fixed(lens[:, :2])], 255, cv2.LINE_AA, _SHIFT)
+            rows, columns = np.nonzero(cover)
+            depth = columns * plane[0] + rows * plane[1] + plane[2]
+            visible = depth * surface.mm_px > behind[rows, columns]
+            rows, columns = rows[visible], columns[visible]
+            opacity = cover[rows, columns, None] * np.float32(glasses.tint / 255)
+            glare = glasses.glare * np.clip(
+                1 - np.abs((columns - lens[:, 0].mean()) * 0.1 + glasses.glare_shift), 0, 1
+            )
+            tinted = glasses.tint_colour * canvas[rows, columns, 3:] + glare[:, None]
+            canvas[rows, columns, :3] += opacity * (tinted - canvas[rows, columns, :3])
+        cover[:] = 0
+        width = max(round(glasses.rim_mm / surface.mm_px), 1)
+        for line in map(project, lines):
+            _polyline(cover, line[:, :2], 255, width)
+            for start, end in zip(line[:-1], line[1:], strict=True):
+                a, b = (tuple(map(int, point[:2])) for point in (start, end))
+                cv2.line(near, a, b, float(start[2] + end[2]) / 2, width + 2)
+        rows, columns = np.nonzero((cover > 0) & (near * surface.mm_px > behind))
+        opacity = cover[rows, columns, None] * np.float32(1 / 255)
+        under = canvas[rows, columns]
+        frame = np.append(glasses.colour, 1).astype(np.float32)
+        canvas[rows, columns] = under + opacity * (frame - under)
 
     # ------------------------------------------------------------ colour
 
@@ -424,6 +502,41 @@ class Sheet:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Glasses:
+    """Form and colour of glasses; tint 0 is clear, 1 opaque."""
+
+    half_width_mm: float
+    aspect: float
+    roundness: float
+    height_mm: float
+    distance_mm: float
+    rim_mm: float
+    colour: np.ndarray
+    tint: float
+    tint_colour: np.ndarray
+    glare: float
+    glare_shift: float
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Glasses:
+        """Random glasses, a third of them sunglasses."""
+        dark = rng.random() < 0.33
+        return cls(
+            half_width_mm=rng.uniform(21, 29),
+            aspect=rng.uniform(0.55, 0.95),
+            roundness=rng.uniform(0.45, 1.0),
+            height_mm=rng.uniform(-6, 0),
+            distance_mm=rng.uniform(2, 6),
+            rim_mm=rng.uniform(0.7, 4.0),
+            colour=linear(rng.uniform(5, 110) + rng.beta(1, 3) * rng.uniform(-80, 80, 3)),
+            tint=rng.uniform(0.55, 0.97) if dark else rng.uniform(0.0, 0.2),
+            tint_colour=linear(rng.uniform(5, 60) + rng.uniform(-15, 25, 3)),
+            glare=rng.uniform(0, 0.5),
+            glare_shift=rng.uniform(-1.5, 1.5),
+        )
+
+
 PLAIN_SHEET = Sheet(start=1.4, sway=0, length_mm=200, width=1, flare=1, folds=0, waves=0)
 
 
@@ -476,6 +589,7 @@ class Look:
     gaze: np.ndarray
     teeth: np.ndarray
     mouth_light: float
+    glasses: Glasses | None
     cloth: np.ndarray
     cloth_pattern: float
     cloth_scale: float
@@ -553,6 +667,7 @@ class Look:
             gaze=(gaze / np.linalg.norm(gaze)).astype(np.float32),
             teeth=linear(np.array([186, 206, 214]) * rng.uniform(0.85, 1.12)),
             mouth_light=rng.uniform(0.35, 0.8),
+            glasses=Glasses.sample(rng) if rng.random() < 0.14 else None,
             cloth=linear(rng.uniform(8, 245) + rng.beta(1, 1.5) * rng.uniform(-90, 90, 3)),
             cloth_pattern=rng.uniform(0, 0.35),
             cloth_scale=rng.uniform(0.3, 3),
