@@ -60,7 +60,7 @@ def bald(monkeypatch):
     def bald_look(cls, rng):
         import dataclasses
 
-        return dataclasses.replace(sample(cls, rng), has_hair=False, has_sheet=False)
+        return dataclasses.replace(sample(cls, rng), has_hair=False, has_sheet=False, glasses=None)
 
     black = np.zeros((IMG_SIZE, IMG_SIZE, 3), np.float32)
     monkeypatch.setattr(Look, "sample", classmethod(bald_look))

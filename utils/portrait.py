@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 
 import cv2
 import numpy as np
@@ -236,7 +237,7 @@ class Studio:
         camera: np.ndarray,
         glasses: Glasses,
     ) -> None:
-        """Draw lenses, rims, bridge and temples on the canvas (C, C, 4), hidden by what is nearer."""
+        """Draw lenses, rims, bridge and temples on the canvas (C, C, 4) where nothing is nearer."""
         eyes = np.stack([verts_model[eye].mean(0) for eye in self._eyes]) / 1000  # (2, 3) mm
         front = verts_model[self._bridge, 2] / 1000 + glasses.distance_mm
         half_width = min(glasses.half_width_mm, eyes[0, 0] - 5)
@@ -261,10 +262,12 @@ class Studio:
             lens[:, 2] -= 0.0022 * lens[:, 0] ** 2  # frames curve around the face
             lenses.append(lens)
             hinge = lens[lens[:, 0].argmax() if side > 0 else lens[:, 0].argmin()]
-            hinge = hinge + (0, 0.4 * half_height, 0)
+            hinge = hinge + np.array([0, 0.4 * half_height, 0])
             lines += [lens, np.linspace(hinge, ear * (side, 1, 1), 9)]
         inner = np.stack([lenses[0][lenses[0][:, 0].argmin()], lenses[1][lenses[1][:, 0].argmax()]])
-        lines.append(resample(np.stack([inner[0], inner.mean(0) + (0, 2, 2), inner[1]]), 7))
+        lines.append(
+            resample(np.stack([inner[0], inner.mean(0) + np.array([0, 2, 2]), inner[1]]), 7)
+        )
 
         def project(points: np.ndarray) -> np.ndarray:
             posed = points * 1000 @ camera[:, :3].T + camera[:, 3]
@@ -291,7 +294,7 @@ class Studio:
         width = max(round(glasses.rim_mm / surface.mm_px), 1)
         for line in map(project, lines):
             _polyline(cover, line[:, :2], 255, width)
-            for start, end in zip(line[:-1], line[1:], strict=True):
+            for start, end in itertools.pairwise(line):
                 a, b = (tuple(map(int, point[:2])) for point in (start, end))
                 cv2.line(near, a, b, float(start[2] + end[2]) / 2, width + 2)
         rows, columns = np.nonzero((cover > 0) & (near * surface.mm_px > behind))
