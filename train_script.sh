@@ -37,16 +37,19 @@ else
     SETTINGS=(--epochs 12 --milestones 8,10 --batch-size 64 --base-lr 0.02 --ema 0.99)
 fi
 echo "no train_aug_120x120/ here: training on $COUNT synthetic faces, settings for a $HARDWARE"
+SYNTHESISE=("$PYTHON" prepare_data.py synthetic --workers "$(nproc)")
 if [[ ! -f synthetic_data/param_all_norm_v201.pkl ]]; then
-    "$PYTHON" prepare_data.py synthetic \
-        --count "$COUNT" --output synthetic_data --seed 1 --workers "$(nproc)"
+    "${SYNTHESISE[@]}" --count "$COUNT" --output synthetic_data --seed 1
+fi
+if [[ ! -f synthetic_data/validation/AFLW2000-3D_crop.list ]]; then
+    "${SYNTHESISE[@]}" --count 200 --output synthetic_data/validation --seed 2 --test-set
 fi
 exec "$PYTHON" main_train.py \
     --morphable 3dmm_data/open \
     --root synthetic_data/train_aug_120x120 \
     --filelists-train synthetic_data/train_aug_120x120.list.train \
     --param-fp-train synthetic_data/param_all_norm_v201.pkl \
-    --validation aflw2000_data/open \
+    --validation synthetic_data/validation \
     --warmup 1 \
     --workers "$WORKERS" \
     --save_val_freq 2 \
