@@ -172,6 +172,13 @@ def test_loader_depends_on_seed_and_epoch_not_on_workers(crops_folder):
     assert not torch.equal(first[0], epoch_batches(crops_folder, 1, seed=1, workers=0)[0])
 
 
+def test_workers_do_not_hang_after_opencv_used_its_threads(crops_folder):
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 0)  # opens OpenCV's pool
+    threads = cv2.getNumThreads()
+    assert len(epoch_batches(crops_folder, epoch=1, workers=2)) == 2
+    assert cv2.getNumThreads() == threads
+
+
 def test_ranks_share_an_epoch_evenly():
     batches = [ddfa.EpochBatches(103, 10, 0, 1, rank, 4) for rank in range(4)]
     seen = np.concatenate([np.concatenate(list(b)) for b in batches])

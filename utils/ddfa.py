@@ -8,6 +8,7 @@ Sources: 3DDFA (Zhu et al., PAMI 2017) for the files; SynergyNet, section 4, for
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
@@ -367,10 +368,23 @@ class _Loader(DataLoader):
     """A DataLoader whose workers' InputErrors arrive as they are, not inside a traceback's text."""
 
     def __iter__(self) -> Iterator:
-        for batch in super().__iter__():
+        with _one_opencv_thread():
+            batches = super().__iter__()  # starts the workers
+        for batch in batches:
             if isinstance(batch, io.InputError):
                 raise batch
             yield batch
+
+
+@contextlib.contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """Close OpenCV's thread pool for a while: a process forked with an open one hangs in it."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 class _Batched(Dataset):
@@ -390,10 +404,6 @@ def _collate(items: list | io.InputError) -> list[torch.Tensor] | torch.Tensor |
     return items if isinstance(items, io.InputError) else default_collate(items)
 
 
-def _use_one_thread(worker: int) -> None:
-    cv2.setNumThreads(1)  # torch limits its own threads in workers
-
-
 def _loader(items: Dataset, batches: EpochBatches | list[list[int]], workers: int) -> DataLoader:
     return _Loader(
         _Batched(items),
@@ -401,5 +411,4 @@ def _loader(items: Dataset, batches: EpochBatches | list[list[int]], workers: in
         num_workers=workers,
         collate_fn=_collate,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_use_one_thread,
     )
