@@ -51,6 +51,7 @@ from utils.pose import decode_pose, decompose_camera
 
 N_OVERLAYS = 50
 OVERLAY_PX = 480
+NOSE_TIP = 30  # of the 68 landmarks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,9 +214,7 @@ def draw_overlay(index: int, crops: EvaluationCrops, predictions: Predictions) -
     params = predictions.params[index : index + 1]
     _, rotation, _ = decompose_camera(params[:, :12].reshape(-1, 3, 4))
     left = render.draw_landmarks(image, predicted)
-    left = render.draw_pose_axes(
-        left, rotation[0].numpy(), predicted[:2].mean(axis=1), OVERLAY_PX / 5
-    )
+    left = render.draw_pose_axes(left, rotation[0].numpy(), predicted[:2, NOSE_TIP], OVERLAY_PX / 5)
     right = render.draw_landmarks(image, truth, render.TRUTH_BGR)
     nme = metrics.landmark_nme(predictions.landmarks[index][None], truth_photo[None])[0]
     pose = decode_pose(params, "exact")

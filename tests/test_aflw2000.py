@@ -1,0 +1,230 @@
+"""AFLW2000-3D from originals: generated ones by hand, the real samples, and bad files."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+from utils import aflw2000, crop, io
+from utils.ddfa import EvaluationCrops
+from utils.params import N_EXPR, N_SHAPE, load_morphable
+from utils.pose import decode_pose
+
+SAMPLE_ROWS = [55, 150, 286, 311, 749, 1238, 1263, 1984]  # of the real arrays
+LABEL_FIT_PX = 2.5  # 40 + 10 of the label's 199 + 29 coefficients, in 450-px pictures
+
+
+@pytest.fixture
+def originals(tmp_path: Path) -> Path:
+    """Three generated originals; the second has a pitch beyond 99 degrees."""
+    folder = tmp_path / "originals"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number, pitch_deg in ((7, 10), (40, -120), (300, 20)):
+        stem = folder / f"image{number:05d}"
+        cv2.imwrite(f"{stem}.jpg", rng.integers(0, 256, (450, 450, 3), np.uint8))
+        landmarks = rng.uniform(100, 300, (3, 68)).astype(np.float32)
+        pose = np.array([[np.deg2rad(pitch_deg), 0.5, -0.25, 0, 0, 0, 1e-3]], np.float32)
+        scipy.io.savemat(f"{stem}.mat", {"pt3d_68": landmarks, "Pose_Para": pose})
+    return folder
+
+
+def test_everything_a_test_set_needs(originals, tmp_path):
+    reannotated = np.arange(3 * 2 * 68, dtype=np.float32).reshape(3, 2, 68)
+    io.write_array(tmp_path / "re.npy", reannotated)
+    output = tmp_path / "data"
+    assert aflw2000.prepare(originals, output, tmp_path / "re.npy") == 3
+    crops = EvaluationCrops(output)
+    labels = crops.labels
+    assert crops.names == ["image00007.jpg", "image00040.jpg", "image00300.jpg"]
+    for index, name in enumerate(crops.names):
+        stored = scipy.io.loadmat(originals / name.replace(".jpg", ".mat"))
+        np.testing.assert_array_equal(labels.landmarks[index], stored["pt3d_68"])
+        box = crop.roi_box_from_landmarks(stored["pt3d_68"], 450, 450)
+        np.testing.assert_array_equal(labels.roi_box[index], box)
+        expected = crop.network_crop(io.read_image(originals / name), box)
+        # noise is JPEG's worst case; a shifted or swapped crop would be off by about 80
+        assert np.abs(crops[index].numpy() - expected.astype(float)).mean() < 15
+    np.testing.assert_allclose(labels.yaw_deg, np.rad2deg(0.5), rtol=1e-6)
+    np.testing.assert_array_equal(labels.pose_rows, [0, 2])
+    np.testing.assert_allclose(labels.pose_deg[:, 0], [10, 20], rtol=1e-6)  # pitch
+    np.testing.assert_allclose(labels.pose_deg[:, 1], np.rad2deg(0.5), rtol=1e-6)  # yaw
+    np.testing.assert_allclose(labels.pose_deg[:, 2], np.rad2deg(-0.25), rtol=1e-6)  # roll
+    np.testing.assert_array_equal(labels.reannotated, reannotated)
+
+
+def test_the_published_file_names(originals, tmp_path):
+    aflw2000.prepare(originals, tmp_path / "data")
+    names = sorted(path.name for path in (tmp_path / "data" / "eval").iterdir())
+    assert names == [
+        "AFLW2000-3D.pose.npy",
+        "AFLW2000-3D.pts68.npy",
+        "AFLW2000-3D_crop.roi_box.npy",
+        "ALFW2000-3D_pose_3ANG_excl.npy",
+        "ALFW2000-3D_pose_3ANG_skip.npy",
+    ]
+    assert EvaluationCrops(tmp_path / "data").labels.reannotated is None
+
+
+def test_a_zip_gives_the_same_and_cannot_write_elsewhere(originals, tmp_path):
+    archive = tmp_path / "deep" / "AFLW2000-3D.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w") as file:
+        for index, path in enumerate(sorted(originals.iterdir())):
+            prefix = ("AFLW2000/", "../../evil/", "/absolute/")[index % 3]
+            file.write(path, prefix + path.name)
+        file.writestr("../../evil.txt", "no picture")
+        file.writestr("__MACOSX/._image00007.jpg", "resource fork")
+    before = {path for path in tmp_path.rglob("*")}
+    aflw2000.prepare(archive, tmp_path / "deep" / "from_zip")
+    new = {path for path in tmp_path.rglob("*")} - before
+    assert all(path.is_relative_to(tmp_path / "deep" / "from_zip") for path in new)
+    aflw2000.prepare(originals, tmp_path / "from_folder")
+    for path in (tmp_path / "from_folder").rglob("*.*"):
+        twin = tmp_path / "deep" / "from_zip" / path.relative_to(tmp_path / "from_folder")
+        assert twin.read_bytes() == path.read_bytes()
+
+
+def test_an_output_folder_may_hold_other_things(originals, tmp_path):
+    (tmp_path / "data" / "open").mkdir(parents=True)
+    aflw2000.prepare(originals, tmp_path / "data")
+    entries = sorted(path.name for path in (tmp_path / "data").iterdir())
+    assert entries == ["AFLW2000-3D_crop", "AFLW2000-3D_crop.list", "eval", "open"]
+    with pytest.raises(io.InputError, match="AFLW2000-3D_crop: already there"):
+        aflw2000.prepare(originals, tmp_path / "data")
+
+
+# ---------------------------------------------------------------- bad files
+
+
+def remove_image(folder: Path) -> None:
+    (folder / "image00040.jpg").unlink()
+
+
+def truncate_image(folder: Path) -> None:
+    path = folder / "image00040.jpg"
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def corrupt_label(folder: Path) -> None:
+    (folder / "image00040.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+
+
+def other_label(folder: Path) -> None:
+    scipy.io.savemat(folder / "image00040.mat", {"pt2d": np.zeros((2, 21))})
+
+
+def infinite_label(folder: Path) -> None:
+    landmarks = np.full((3, 68), np.inf)
+    scipy.io.savemat(
+        folder / "image00040.mat", {"pt3d_68": landmarks, "Pose_Para": np.zeros((1, 7))}
+    )
+
+
+def label_outside(folder: Path) -> None:
+    landmarks = np.random.default_rng(0).uniform(-300, -100, (3, 68))
+    scipy.io.savemat(
+        folder / "image00040.mat", {"pt3d_68": landmarks, "Pose_Para": np.zeros((1, 7))}
+    )
+
+
+def duplicate_label(folder: Path) -> None:
+    (folder / "copy").mkdir()
+    shutil.copy(folder / "image00040.mat", folder / "copy")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (remove_image, r"image00040\.jpg: file not found"),
+        (truncate_image, r"image00040\.jpg: the picture breaks off early"),
+        (corrupt_label, r"image00040\.mat: not a readable \.mat"),
+        (other_label, r"image00040\.mat: no AFLW2000 label"),
+        (infinite_label, r"image00040\.mat: holds values that are not finite"),
+        (label_outside, r"image00040\.mat: its landmarks lie outside"),
+        (duplicate_label, r"image00040\.mat is in it twice"),
+        (shutil.rmtree, "no such folder or zip"),
+    ],
+)
+def test_bad_originals_are_named_and_leave_nothing_behind(originals, tmp_path, break_it, message):
+    break_it(originals)
+    with pytest.raises(io.InputError, match=message):
+        aflw2000.prepare(originals, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_file_that_is_no_zip(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(io.InputError, match=r"a\.zip: not a readable zip"):
+        aflw2000.prepare(tmp_path / "a.zip", tmp_path / "data")
+
+
+def test_a_folder_without_labels(tmp_path):
+    with pytest.raises(io.InputError, match=r"no image\*\.mat in it"):
+        aflw2000.prepare(tmp_path, tmp_path / "data")
+
+
+def test_reannotated_labels_of_another_length(originals, tmp_path):
+    io.write_array(tmp_path / "re.npy", np.zeros((4, 2, 68), np.float32))
+    with pytest.raises(io.InputError, match=r"re\.npy: 4 rows for 3 images"):
+        aflw2000.prepare(originals, tmp_path / "data", tmp_path / "re.npy")
+    assert not (tmp_path / "data").exists()
+
+
+# ---------------------------------------------------------------- real samples
+
+
+def test_real_samples_equal_the_published_arrays(shared_folder, tmp_path):
+    assert aflw2000.prepare(shared_folder / "data" / "aflw2000_samples", tmp_path / "data") == 8
+    labels = EvaluationCrops(tmp_path / "data").labels
+    published = shared_folder / "data" / "aflw2000_eval"
+    for ours, name in (
+        (labels.landmarks, "AFLW2000-3D.pts68.npy"),
+        (labels.roi_box, "AFLW2000-3D_crop.roi_box.npy"),
+    ):
+        np.testing.assert_array_equal(ours, np.load(published / name)[SAMPLE_ROWS])
+    yaw = np.load(published / "AFLW2000-3D.pose.npy")[SAMPLE_ROWS]
+    np.testing.assert_allclose(labels.yaw_deg, yaw, atol=1e-5)
+
+
+def euler_matrix(pitch: float, yaw: float, roll: float) -> np.ndarray:
+    """Rx Ry Rz as 300W-LP and AFLW2000 build it, radians, float64."""
+    (c, s) = np.cos(pitch), np.sin(pitch)
+    rx = np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
+    (c, s) = np.cos(yaw), np.sin(yaw)
+    ry = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
+    (c, s) = np.cos(roll), np.sin(roll)
+    rz = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+    return rx @ ry @ rz
+
+
+def test_labels_own_rotations_decode_exactly_but_not_as_published(shared_folder):
+    morphable = load_morphable(shared_folder / "data" / "3dmm_bfm")
+    rows = morphable.keypoints
+    u, w_shp, w_exp = (x[rows].numpy() for x in (morphable.u, morphable.w_shp, morphable.w_exp))
+    published_error = []
+    for path in sorted((shared_folder / "data" / "aflw2000_samples").glob("*.mat")):
+        table = scipy.io.loadmat(path)
+        pose = table["Pose_Para"][0].astype(np.float64)
+        pitch, yaw, roll, tx, ty, _, f = pose
+        rotation = euler_matrix(pitch, yaw, roll)
+        # this rotation is the label's: with it the label's own face lies on its landmarks
+        alpha = table["Shape_Para"][:N_SHAPE], table["Exp_Para"][:N_EXPR]
+        points = (u + w_shp @ alpha[0] + w_exp @ alpha[1]).reshape(68, 3).T  # (3, 68)
+        x, y = (f * rotation @ points)[:2] + np.array([[tx], [ty]])
+        truth = table["pt3d_68"]
+        distance = np.hypot(x - truth[0], 450 + 1 - y - truth[1])
+        assert distance.mean() < LABEL_FIT_PX
+        camera = torch.from_numpy(np.hstack([f * rotation, np.zeros((3, 1))]).reshape(1, 12))
+        exact = [float(a) for a in decode_pose(camera, "exact")]  # yaw, pitch, roll
+        expected = np.rad2deg([yaw, pitch, roll])
+        np.testing.assert_allclose(exact, expected, atol=1e-4)
+        published = decode_pose(camera, "published")
+        published_error.append(abs(float(published.yaw) - expected[0]))
+    assert max(published_error) > 2
+    assert np.median(published_error) > 0.5

@@ -1,0 +1,372 @@
+"""The benchmark end to end: known answers on generated data, real samples, bad input."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+import benchmark
+from model_building import SynergyNet, build_model, describe, published_state
+from utils import aflw2000, io
+from utils.crop import crop_to_photo
+from utils.ddfa import BENCHMARK, IN_THE_WILD, EvaluationCrops, preprocess
+from utils.metrics import landmark_nme
+from utils.pose import decode_pose
+
+COUNT = 7
+YAW_DEG = np.array([0, -20, 40, -50, 70, 80, 10], np.float32)
+SKIPPED = [2, 5]
+OFFSET_PX = 3.0
+
+# "Real data check" of the development material's reference/README.md, and its tolerances
+REAL_NME_PERCENT = [2.29, 4.32, 4.33, 2.39, 4.71, 1.74, 2.18, 4.26]
+IMAGE_TOLERANCE, MEAN_TOLERANCE = 0.15, 0.05
+
+
+@pytest.fixture(scope="module")
+def model(tiny_morphable) -> SynergyNet:
+    """A small network with fresh weights that tells images apart."""
+    torch.manual_seed(0)
+    model = build_model("mobilenet_025", morphable=tiny_morphable)
+    for module in model.I2P.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # one batch fixes the statistics
+    with torch.no_grad():
+        model.train().I2P(torch.randn(16, 3, 120, 120))
+    torch.nn.init.normal_(model.I2P.backbone.classifier_ori[-1].weight, std=0.1)
+    return model
+
+
+@pytest.fixture
+def data(model, tmp_path) -> Path:
+    """A test set of random crops whose true landmarks are the predictions, moved by OFFSET_PX in x,
+    and whose true pose is the exact decoding, moved by 1, 2 and 4 degrees (yaw, pitch, roll).
+    """
+    folder = tmp_path / "data"
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (COUNT, 120, 120, 3), np.uint8)
+    names = [f"image{i:05d}.png" for i in range(COUNT)]
+    for name, image in zip(names, images, strict=True):
+        io.write_image(folder / "AFLW2000-3D_crop" / name, image)
+    io.write_list(folder / "AFLW2000-3D_crop.list", names)
+    start = rng.uniform(0, 50, (COUNT, 2))
+    boxes = np.concatenate([start, start + rng.uniform(100, 300, (COUNT, 2))], 1).round()
+    network = benchmark.make_regressor(model)
+    params_w = network(preprocess(torch.from_numpy(images), BENCHMARK))
+    assert params_w.std(dim=0)[:12].mean() > 0.1  # else the order of images would not matter
+    landmarks = crop_to_photo(model.landmarks(params_w).numpy(), boxes)
+    landmarks[:, 0] -= OFFSET_PX
+    pose = decode_pose(model.params(params_w), "exact")
+    pose_deg = np.stack([pose.pitch + 2, pose.yaw + 1, pose.roll - 4], 1)
+    arrays = {
+        "AFLW2000-3D.pts68": landmarks,
+        "AFLW2000-3D.pose": YAW_DEG,
+        "AFLW2000-3D_crop.roi_box": boxes.astype(np.float32),
+        "ALFW2000-3D_pose_3ANG_excl": np.delete(pose_deg, SKIPPED, axis=0),
+        "ALFW2000-3D_pose_3ANG_skip": np.array(SKIPPED),
+        "AFLW2000-3D-Reannotated.pts68": landmarks[:, :2] + [[OFFSET_PX], [0]],
+    }
+    for name, array in arrays.items():
+        io.write_array(folder / "eval" / f"{name}.npy", array)
+    return folder
+
+
+@pytest.fixture
+def command(model, tiny_morphable, data, tmp_path) -> dict[str, Path | str]:
+    """Flags of a complete run on generated files, by name."""
+    torch.save(describe(model) | {"state_dict": published_state(model)}, tmp_path / "w.pth.tar")
+    folder = tmp_path / "tiny"
+    half = (tiny_morphable.u / 2).numpy()
+    for name, array in (
+        ("u_shp", half),
+        ("u_exp", tiny_morphable.u.numpy() - half),
+        ("w_shp_sim", tiny_morphable.w_shp.numpy()),
+        ("w_exp_sim", tiny_morphable.w_exp.numpy()),
+        ("keypoints_sim", tiny_morphable.keypoints.numpy()),
+    ):
+        io.write_array(folder / f"{name}.npy", array)
+    whitening = {
+        "param_mean": tiny_morphable.param_mean.numpy(),
+        "param_std": tiny_morphable.param_std.numpy(),
+    }
+    (folder / "param_whitening.pkl").write_bytes(pickle.dumps(whitening))
+    return {
+        "weights": tmp_path / "w.pth.tar",
+        "morphable": folder,
+        "data": data,
+        "output": tmp_path / "results",
+        "device": "cpu",
+        "workers": "0",
+    }
+
+
+def run(command: dict[str, Path | str]) -> int:
+    arguments = [f"--{name}={value}" for name, value in command.items()]
+    return io.run_command(benchmark.main, benchmark.get_args_parser().parse_args(arguments))
+
+
+# ---------------------------------------------------------------- known answers
+
+
+def test_evaluate_finds_the_errors_that_were_put_in(model, data):
+    result = benchmark.evaluate(model, data, "cpu", batch_size=3)
+    truth = EvaluationCrops(data).labels.landmarks
+    size = np.ptp(truth[:, :2], axis=2)
+    expected = 100 * OFFSET_PX / np.sqrt(size.prod(axis=1))  # (COUNT,)
+    bins = [expected[[0, 1, 6]].mean(), expected[[2, 3]].mean(), expected[[4, 5]].mean()]
+    nme = result["nme"]
+    assert result["images"] == COUNT
+    assert [nme["0-30"], nme["30-60"], nme["60-90"]] == pytest.approx(bins, rel=1e-4)
+    assert nme["mean"] == pytest.approx(np.mean(bins), rel=1e-4)
+    assert nme["std"] == pytest.approx(np.std(bins), rel=1e-3)
+    assert nme["image_mean"] == pytest.approx(expected.mean(), rel=1e-4)
+    assert result["nme_reannotated"]["image_mean"] == pytest.approx(0, abs=1e-3)
+    exact = result["pose_mae_exact"]
+    assert exact["images"] == COUNT - len(SKIPPED)
+    assert [exact["yaw"], exact["pitch"], exact["roll"]] == pytest.approx([1, 2, 4], abs=1e-3)
+    assert exact["mean"] == pytest.approx(7 / 3, abs=1e-3)
+    assert result["pose_mae"]["images"] == COUNT - len(SKIPPED)
+    assert result["pose_mae"]["yaw"] != pytest.approx(exact["yaw"], abs=1e-2)
+
+
+def test_evaluate_leaves_the_model_alone(model, data):
+    model.train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    benchmark.evaluate(model, data, "cpu")
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_batches_and_workers_do_not_change_the_result(model, data):
+    results = [
+        benchmark.evaluate(model, data, "cpu", batch_size=size, workers=workers)
+        for size, workers in ((64, 0), (2, 0), (3, 2))
+    ]
+    for result in results[1:]:
+        assert result["nme"]["mean"] == pytest.approx(results[0]["nme"]["mean"], rel=1e-5)
+
+
+def test_absent_labels_are_null(model, data):
+    for name in ("AFLW2000-3D-Reannotated.pts68", "ALFW2000-3D_pose_3ANG_excl"):
+        (data / "eval" / f"{name}.npy").unlink()
+    result = benchmark.evaluate(model, data, "cpu")
+    assert result["nme_reannotated"] is None
+    assert result["pose_mae"] is None
+    assert result["pose_mae_exact"] is None
+    assert "orientation" not in benchmark.format_report(result)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_command_prints_and_writes_everything(command, capsys):
+    output = Path(command["output"])
+    output.mkdir()
+    (output / f"{COUNT}.png").write_text("overlay of an older run on more images")
+    assert run(command) == 0
+    printed = capsys.readouterr().out
+    result = json.loads((output / "benchmark.json").read_text())
+    mean, std = result["nme"]["mean"], result["nme"]["std"]
+    assert "\n\nFacial Alignment on AFLW2000-3D (NME):\n[ 0, 30]\tMean: " in printed
+    assert f"[ 0, 90]\tMean: {mean:.3f}, Std: {std:.3f}\nFace orientation estimation:\n" in printed
+    assert f"Mean MAE = {result['pose_mae']['mean']:.3f} (in deg), [yaw,pitch,roll]" in printed
+    assert f"exact decoding = {result['pose_mae_exact']['mean']:.3f}" in printed
+    assert set(result) >= {
+        *("images", "nme", "nme_reannotated", "pose_mae", "pose_mae_exact", "seconds"),
+        *("images_per_second", "weights", "arch", "morphable", "device", "preprocessing"),
+    }
+    assert result["weights"] == str(command["weights"])
+    assert result["arch"] == "mobilenet_025"  # named by the checkpoint
+    pictures = {path.name for path in output.glob("*.png")}
+    overlays = {f"{index}.png" for index in range(COUNT)}
+    assert pictures == overlays | {"ced.png", "error_vs_yaw.png"}
+    for name in pictures:
+        picture = cv2.imread(str(output / name))
+        assert min(picture.shape[:2]) >= 480
+        assert picture.std() > 10
+
+
+def test_whitening_replaces_the_checkpoints(command, tmp_path):
+    stored = io.read_pickle(Path(command["morphable"]) / "param_whitening.pkl")
+    other = {"mean": stored["param_mean"] + 1, "std": stored["param_std"]}
+    (tmp_path / "other.pkl").write_bytes(pickle.dumps(other))
+    plain = benchmark.load_model(command["weights"], morphable=command["morphable"])
+    replaced = benchmark.load_model(
+        command["weights"], morphable=command["morphable"], whitening=tmp_path / "other.pkl"
+    )
+    assert torch.equal(plain.param_mean + 1, replaced.param_mean)
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def truncate_image(command: dict) -> str:
+    path = command["data"] / "AFLW2000-3D_crop" / "image00003.png"
+    path.write_bytes(path.read_bytes()[:1000])
+    return "image00003.png: the picture breaks off early"
+
+
+def truncate_jpeg(command: dict) -> str:
+    folder = command["data"] / "AFLW2000-3D_crop"
+    image = io.read_image(folder / "image00003.png")
+    _, data = cv2.imencode(".jpg", image)
+    (folder / "image00003.jpg").write_bytes(data.tobytes()[:3000])
+    names = [f"image{i:05d}.{'jpg' if i == 3 else 'png'}" for i in range(COUNT)]
+    io.write_list(command["data"] / "AFLW2000-3D_crop.list", names)
+    return "image00003.jpg: the picture breaks off early"
+
+
+def shorten_labels(command: dict) -> str:
+    path = command["data"] / "eval" / "AFLW2000-3D.pts68.npy"
+    io.write_array(path, np.load(path)[:-1])
+    return f"{path}: {COUNT - 1} rows for {COUNT} images"
+
+
+def shorten_pose(command: dict) -> str:
+    path = command["data"] / "eval" / "ALFW2000-3D_pose_3ANG_excl.npy"
+    io.write_array(path, np.load(path)[:-1])
+    return f"{path}: {COUNT - 3} rows for {COUNT - 2} images"
+
+
+def skip_too_far(command: dict) -> str:
+    path = command["data"] / "eval" / "ALFW2000-3D_pose_3ANG_skip.npy"
+    io.write_array(path, np.array([0, COUNT]))
+    return f"{path}: indices outside"
+
+
+def no_test_set(command: dict) -> str:
+    shutil.rmtree(command["data"])
+    return f"{command['data']}: no test set here"
+
+
+def no_morphable_model(command: dict) -> str:
+    shutil.rmtree(command["morphable"])
+    return f"{command['morphable']}: no morphable model here"
+
+
+def output_is_a_file(command: dict) -> str:
+    Path(command["output"]).write_text("in the way")
+    return f"{command['output']}: cannot write here"
+
+
+def no_weights(command: dict) -> str:
+    command["weights"].unlink()
+    return f"{command['weights']}: file not found"
+
+
+def hostile_weights(command: dict) -> str:
+    command["weights"].write_bytes(b"cposix\nsystem\n(S'echo hacked >&2'\ntR.")
+    return f"{command['weights']}: not a checkpoint of plain tensors"
+
+
+def weights_of_another_arch(command: dict) -> str:
+    command["arch"] = "mobilenet_05"
+    return f"{command['weights']}: weights of mobilenet_025, not mobilenet_05"
+
+
+def unknown_arch(command: dict) -> str:
+    command["arch"] = "mobilenet_v9"
+    return "mobilenet_v9"
+
+
+def whitening_needed(command: dict) -> str:
+    command["arch"] = "3ddfa_v2:mb05"
+    return f"{command['weights']}: 3DDFA_V2's weights carry no whitening"
+
+
+def other_image_size(command: dict) -> str:
+    command["img_size"] = "224"
+    return "--img_size 224"
+
+
+def no_batch(command: dict) -> str:
+    command["batch-size"] = "0"
+    return "--batch-size must be"
+
+
+def unknown_device(command: dict) -> str:
+    command["device"] = "tpu"
+    return "unknown device 'tpu'"
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        truncate_image,
+        truncate_jpeg,
+        shorten_labels,
+        shorten_pose,
+        skip_too_far,
+        no_test_set,
+        no_morphable_model,
+        output_is_a_file,
+        no_weights,
+        hostile_weights,
+        weights_of_another_arch,
+        unknown_arch,
+        whitening_needed,
+        other_image_size,
+        no_batch,
+        unknown_device,
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(command, capsys, break_it):
+    message = break_it(command)
+    assert run(command) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (Path(command["output"]) / "benchmark.json").exists()
+
+
+# ---------------------------------------------------------------- real images
+
+
+@pytest.fixture(scope="module")
+def real(shared_folder, tmp_path_factory) -> tuple[SynergyNet, Path]:
+    """3DDFA_V2's network with the Basel bases, and the test set of the eight real samples."""
+    data = shared_folder / "data"
+    folder = tmp_path_factory.mktemp("aflw2000_samples")
+    aflw2000.prepare(data / "aflw2000_samples", folder)
+    model = benchmark.load_model(
+        data / "3ddfa_v2" / "mb05_120x120.pth",
+        "3ddfa_v2:mb05",
+        data / "3dmm_bfm",
+        data / "3ddfa_v2" / "param_mean_std_62d_120x120.pkl",
+    )
+    return model, folder
+
+
+def test_real_images_score_what_an_independent_program_found(real):
+    model, folder = real
+    crops = EvaluationCrops(folder)
+    predictions = benchmark.predict(model, crops, "cpu", preset=IN_THE_WILD)
+    nme = 100 * landmark_nme(predictions.landmarks, crops.labels.landmarks)
+    np.testing.assert_allclose(nme, REAL_NME_PERCENT, atol=IMAGE_TOLERANCE)
+
+
+@pytest.mark.parametrize(("preset", "image_mean"), [(IN_THE_WILD, 3.28), (BENCHMARK, 2.99)])
+def test_real_image_mean_with_and_without_border(real, preset, image_mean):
+    model, folder = real
+    result = benchmark.evaluate(model, folder, "cpu", preset=preset)
+    assert result["nme"]["image_mean"] == pytest.approx(image_mean, abs=MEAN_TOLERANCE)
+
+
+def test_exact_decoding_is_nearer_to_the_real_labels(real, shared_folder):
+    model, folder = real
+    result = benchmark.evaluate(model, folder, "cpu")
+    labels = [
+        scipy.io.loadmat(path)["Pose_Para"][0, :3]
+        for path in sorted((shared_folder / "data" / "aflw2000_samples").glob("*.mat"))
+    ]
+    pose = EvaluationCrops(folder).labels.pose_deg
+    np.testing.assert_allclose(pose, np.rad2deg(labels), rtol=1e-5)
+    assert result["pose_mae_exact"]["yaw"] < result["pose_mae"]["yaw"] - 0.3
+    assert result["pose_mae_exact"]["roll"] == pytest.approx(result["pose_mae"]["roll"], abs=1e-3)
