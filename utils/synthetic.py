@@ -20,6 +20,7 @@ import multiprocessing
 import os
 import pickle
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import cv2
@@ -43,7 +44,7 @@ from utils.params import (
     MorphableModel,
     load_morphable,
 )
-from utils.portrait import Studio
+from utils.portrait.studio import Studio
 from utils.pose import Pose, compose_rotation, decode_pose
 
 TRAINING_IMAGES = "train_aug_120x120"
@@ -245,8 +246,13 @@ def _write_pictures(job: _Job, count: int, workers: int) -> np.ndarray:
         return np.stack(list(progress(map(job.write, range(count)))))
     spawn = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(workers, spawn, cv2.setNumThreads, (1,))
-    with _one_thread_each(), pool:
-        return np.stack(list(progress(pool.map(job.write, range(count), chunksize=16))))
+    try:
+        with _one_thread_each(), pool:
+            return np.stack(list(progress(pool.map(job.write, range(count), chunksize=16))))
+    except BrokenProcessPool:
+        raise io.InputError(
+            f"{job.images}: a worker was killed, perhaps for memory; use fewer --workers"
+        ) from None
 
 
 @contextlib.contextmanager

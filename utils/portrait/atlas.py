@@ -1,0 +1,172 @@
+"""Where on a face things are: masks on an atlas that unrolls the mean head like a cylinder.
+
+To the right the angle about the head's axis, downwards the height. Masks are placed by the 68
+landmarks of the mean face, so they belong to any head that has the same canonical coordinates.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import cv2
+import numpy as np
+
+from utils.portrait.appearance import Look
+from utils.portrait.curves import SHIFT, draw_line, fill_polygon, fixed_point, smooth_curve
+from utils.portrait.geometry import HeadGeometry
+
+WIDTH, HEIGHT = 1024, 512
+TOP_MM, BOTTOM_MM = 140.0, -200.0
+PX_PER_MM = HEIGHT / (TOP_MM - BOTTOM_MM)
+
+MASKS = ("lips", "lids", "sockets", "wrinkles", "blush", "stubble", "t_zone", "moustache")
+
+
+class Atlas:
+    """The masks of one head.
+
+    Args:
+        geometry: of the head.
+    """
+
+    def __init__(self, geometry: HeadGeometry):
+        self._geometry = geometry
+        self._masks = self._draw_masks()  # (8, H * W)
+
+    def px(self, canonical: np.ndarray) -> np.ndarray:
+        """Atlas px (..., 2) float32 of canonical points (..., 3)."""
+        return _px(self._geometry.angle(canonical), canonical[..., 1])
+
+    def look_up(
+        self, angle: np.ndarray, height_mm: np.ndarray, look: Look, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """The masks, and "brows" and "lashes" of a look, at M canonical points: (M,), 0 to 1."""
+        column, row = _px(angle, height_mm).T.astype(np.int32)
+        row, column = np.clip(row, 0, HEIGHT - 1), np.clip(column, 0, WIDTH - 1)
+        at = row * WIDTH + column
+        masks = dict(zip(MASKS, self._masks[:, at] * np.float32(1 / 255), strict=True))
+        for name, layer in self._draw_hairs(look, rng).items():
+            masks[name] = layer.reshape(-1)[at] * np.float32(1 / 255)
+        return masks
+
+    def _draw_masks(self) -> np.ndarray:
+        geometry, marks = self._geometry, self._geometry.landmarks
+
+        def soft(mask: np.ndarray, sigma_mm: float) -> np.ndarray:
+            return cv2.GaussianBlur(mask, (0, 0), sigma_mm * PX_PER_MM)
+
+        def filled(points: np.ndarray, sigma_mm: float) -> np.ndarray:
+            mask = _blank()
+            fill_polygon(mask, self.px(points))
+            return soft(mask, sigma_mm)
+
+        def line(points: np.ndarray, width_px: int, sigma_mm: float) -> np.ndarray:
+            mask = _blank()
+            draw_line(mask, self.px(smooth_curve(points, 24)), 255, width_px)
+            return soft(mask, sigma_mm)
+
+        def spot(centre: np.ndarray, axes_mm: tuple[float, float], sigma_mm: float) -> np.ndarray:
+            mask = _blank()
+            x, y = self.px(centre)
+            per_mm = WIDTH / (2 * np.pi * np.hypot(centre[0], centre[2] - geometry.axis_z))
+            axes = int(axes_mm[0] * per_mm), int(axes_mm[1] * PX_PER_MM)
+            cv2.ellipse(mask, (int(x), int(y)), axes, 0, 0, 360, 255, -1, cv2.LINE_AA)
+            return soft(mask, sigma_mm)
+
+        def union(*masks: np.ndarray) -> np.ndarray:
+            return functools.reduce(cv2.max, masks)
+
+        up, out = np.array([0, 1, 0], np.float32), np.array([1, 0, 0], np.float32)
+        lips = filled(smooth_curve(marks[[*range(48, 60), 48]], 60), 0.6)
+        eyes = [marks[36:42], marks[42:48]]
+        lids = union(*(spot(eye.mean(0) + 4 * up, (17, 9), 2.0) for eye in eyes))
+        sockets = union(*(spot(eye.mean(0) + 1 * up, (21, 12), 5.0) for eye in eyes))
+        creases = [line(eye[:4] + np.array([0, 5, 0]), 1, 0.9) for eye in (eyes[0], eyes[1])]
+        bags = [line(eye[[3, 4, 5, 0]] - 6 * up, 2, 1.6) for eye in eyes]
+        folds = [
+            line(
+                np.stack([marks[wing] + sign * 4 * out, marks[corner] + sign * 9 * out + 6 * up]),
+                2,
+                1.8,
+            )
+            for wing, corner, sign in ((31, 48, -1), (35, 54, 1))
+        ]
+        cheeks = [
+            spot(marks[eye] * (1.05, 0, 1) + (marks[33, 1] + 6) * up, (20, 15), 8)
+            for eye in (36, 45)
+        ]
+        nose = spot(marks[30], (14, 10), 5)
+        jaw = [marks[k] for k in range(2, 15)]
+        low_face = filled(np.array([*jaw, marks[54] + 12 * out, marks[54] + 4 * up + 6 * out,
+                                    marks[33] - 2 * up, marks[48] + 4 * up - 6 * out,
+                                    marks[48] - 12 * out]), 5)  # fmt: skip
+        below_jaw = filled(np.array([*jaw, *(point - 16 * up for point in jaw[::-1])]), 6)
+        moustache = line(
+            np.stack([marks[48] + 2 * up, marks[50] + 4 * up, marks[51] + 4 * up,
+                      marks[52] + 4 * up, marks[54] + 2 * up]), 12, 2.0)  # fmt: skip
+        t_zone = union(spot(marks[29], (8, 22), 4), spot(marks[27] + 30 * up, (34, 14), 9))
+        masks = {
+            "lips": lips,
+            "lids": lids,
+            "sockets": sockets,
+            "wrinkles": union(*creases, *bags, *folds),
+            "blush": union(*cheeks, nose),
+            "stubble": union(low_face, below_jaw),
+            "t_zone": t_zone,
+            "moustache": moustache,
+        }
+        return np.stack([masks[name].reshape(-1) for name in MASKS])
+
+    def _draw_hairs(self, look: Look, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Brows hair by hair, and lashes as lines along the lids: (H, W) uint8."""
+        marks = self._geometry.landmarks
+        brows, lashes = _blank(), _blank()
+        for points, outward in ((marks[17:22][::-1], -1), (marks[22:27], 1)):
+            curve = self.px(smooth_curve(points, 24))  # from the nose outwards
+            _draw_brow(brows, curve, outward, look, rng)
+        for upper in (marks[36:40], marks[42:46]):
+            curve = self.px(smooth_curve(upper, 12)) - np.float32([0, 0.6])
+            draw_line(lashes, curve, 255, look.lash_width)
+        for lower in (marks[[39, 40, 41, 36]], marks[[45, 46, 47, 42]]):
+            curve = self.px(smooth_curve(lower, 12))
+            draw_line(lashes, curve, int(255 * look.lower_lash), 1)
+        return {
+            "brows": cv2.GaussianBlur(brows, (3, 3), 0.7),
+            "lashes": cv2.GaussianBlur(lashes, (3, 3), 0.8),
+        }
+
+
+def _px(angle: np.ndarray, height_mm: np.ndarray) -> np.ndarray:
+    x = (angle * (0.5 / np.pi) + 0.5) * WIDTH
+    y = (TOP_MM - height_mm) * PX_PER_MM
+    return np.stack([x, y], -1).astype(np.float32)
+
+
+def _blank() -> np.ndarray:
+    return np.zeros((HEIGHT, WIDTH), np.uint8)
+
+
+def _draw_brow(
+    atlas: np.ndarray, curve: np.ndarray, outward: int, look: Look, rng: np.random.Generator
+) -> None:
+    """Hairs of one brow along a curve (24, 2) atlas px that runs outwards from the nose."""
+    width = look.brow_width_mm * PX_PER_MM
+    curve = curve - (0, look.brow_lift_mm * PX_PER_MM)
+    count = int(170 * (0.5 + look.brow_density))
+    along = rng.beta(1.0, 1.15, count)
+    thickness = width * np.interp(along, [0, 0.15, 0.6, 1], [0.75, 1.0, 0.85, 0.25])
+    position = along * (len(curve) - 1)
+    low = position.astype(int).clip(0, len(curve) - 2)
+    root = curve[low] + (position - low)[:, None] * (curve[low + 1] - curve[low])
+    root[:, 1] += thickness * rng.uniform(-0.5, 0.5, count)
+    lean = np.interp(along, [0, 0.3, 0.7, 1], [1.2, 0.7, 0.15, -0.2]) + rng.normal(0, 0.2, count)
+    length = rng.uniform(3.0, 6.5, count) * PX_PER_MM * 0.8
+    tip = root + length[:, None] * np.stack([outward * np.cos(lean), -np.sin(lean)], 1)
+    base = np.zeros_like(atlas)
+    draw_line(base, curve, int(140 * look.brow_density), max(int(width * 0.6), 1))
+    x0, y0 = np.maximum(curve.min(0) - 24, 0).astype(int)
+    x1, y1 = (curve.max(0) + 24).astype(int)
+    patch = atlas[y0:y1, x0:x1]
+    np.maximum(patch, cv2.GaussianBlur(base[y0:y1, x0:x1], (0, 0), 1.5), out=patch)
+    strokes = list(fixed_point(np.stack([root, tip], 1)))
+    cv2.polylines(atlas, strokes, False, int(120 + 130 * look.brow_density), 1, cv2.LINE_AA, SHIFT)

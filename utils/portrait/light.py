@@ -1,0 +1,99 @@
+"""Light on a surface: lamps, sky, hollows and shadows, from the depth map of one view."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from utils.portrait.surface import Material, Surface
+
+
+def illuminate(
+    surface: Surface, material: Material, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Diffuse and specular light (3, M) on the surface.
+
+    Hemispheric ambient light with occlusion from the depth map, and one to three lamps: wrapped
+    diffuse light, Blinn-Phong highlights, and for the first lamp a shadow marched through the depth
+    map.
+    """
+    normal = surface.normal
+    occlusion = ambient_occlusion(surface)
+    log_gloss = np.log(material.gloss + 1e-6)
+    facing_up = rng.uniform(0.15, 0.75) * (0.75 - 0.25 * normal[1])
+    light = facing_up * occlusion * _lamp_colour(rng, 0.08)[:, None]  # (3, M)
+    shine = np.zeros_like(light)
+    for lamp in range(1 + rng.binomial(2, 0.45)):
+        azimuth, elevation = rng.normal(0, 1.5 if lamp else 0.9), rng.normal(0.45, 0.45)
+        z = np.cos(azimuth) * np.cos(elevation)
+        towards = np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), z], np.float32)
+        strength = rng.uniform(0.1, 0.6) if lamp else rng.uniform(0.45, 1.3)
+        colour = strength * _lamp_colour(rng, 0.12)[:, None]
+        wrap = rng.uniform(0.05, 0.4)
+        diffuse = np.clip((towards @ normal + wrap) / (1 + wrap), 0, None)
+        if lamp == 0:
+            diffuse *= 1 - rng.uniform(0.3, 0.9) * cast_shadow(surface, towards)
+        light += diffuse * (0.55 + 0.45 * occlusion) * colour
+        half = towards + np.array([0, 0, 1], np.float32)
+        facing = np.clip((half / np.linalg.norm(half)) @ normal, 1e-3, 1)
+        highlight = np.exp(np.log(facing) * material.sharpness + log_gloss)
+        shine += highlight * occlusion * (0.6 * colour)
+    return light, shine
+
+
+def _lamp_colour(rng: np.random.Generator, spread: float) -> np.ndarray:
+    """Linear BGR near white, mostly between warm and cool."""
+    warmth = rng.normal(0, spread)
+    colour = np.array([1 - warmth, 1.0, 1 + warmth]) + rng.normal(0, spread / 4, 3)
+    return np.clip(colour, 0.3, 2).astype(np.float32)
+
+
+def ambient_occlusion(surface: Surface) -> np.ndarray:
+    """Light that reaches hollows (M,), 0 to 1: by how far a point lies behind the mean depth around
+    it, at two sizes."""
+    depth, weight = surface.depth_mm, surface.mask.astype(np.float32)
+    own = depth.reshape(-1)[surface.index]
+    occlusion = np.ones_like(own)
+    for radius_mm, full_mm, strength in ((7, 5.0, 0.45), (22, 16.0, 0.4)):
+        size = max(int(radius_mm / surface.mm_px) | 1, 3)
+        around = cv2.blur(depth, (size, size)) / (cv2.blur(weight, (size, size)) + 1e-3)
+        behind = around.reshape(-1)[surface.index] - own
+        occlusion *= 1 - strength * np.clip(behind / full_mm, 0, 1)
+    return occlusion
+
+
+def cast_shadow(surface: Surface, towards: np.ndarray) -> np.ndarray:
+    """Share of a lamp's light (M,) that nearer surface keeps off, marching through the depth map.
+
+    Args:
+        surface: what the light falls on.
+        towards: (3,) unit vector to the lamp, y down.
+    """
+    shadow = np.zeros_like(surface.depth_mm)
+    depth = np.where(surface.mask, surface.depth_mm, np.float32(-1e4))
+    lateral = max(float(np.hypot(towards[0], towards[1])), 0.1)
+    for distance_mm in (5, 10, 17, 26, 38, 55):
+        dx, dy = np.rint(towards[:2] / lateral * distance_mm / surface.mm_px).astype(int)
+        rise_mm = distance_mm * max(float(towards[2]), 0.05) / lateral
+        source, target = _overlap(depth.shape, dx, dy)
+        above = depth[source] - depth[target] - rise_mm
+        # What is much nearer than the ray is a separate thing that light passes behind.
+        above = np.clip((above - 1) / 4, 0, 1) * (above < 45)
+        np.maximum(shadow[target], above, out=shadow[target])
+    return cv2.blur(shadow, (5, 5)).reshape(-1)[surface.index]
+
+
+def _overlap(
+    shape: tuple[int, int], dx: int, dy: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Slices that pair each pixel (second) with the one (dx, dy) away from it (first)."""
+    height, width = shape
+
+    def pair(shift: int, size: int) -> tuple[slice, slice]:
+        shift = int(np.clip(shift, 1 - size, size - 1))
+        if shift >= 0:
+            return slice(shift, size), slice(0, size - shift)
+        return slice(0, size + shift), slice(-shift, size)
+
+    (sy, ty), (sx, tx) = pair(dy, height), pair(dx, width)
+    return (sy, sx), (ty, tx)

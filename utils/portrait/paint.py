@@ -1,0 +1,170 @@
+"""Painting a surface: skin, hair, eyes, mouth and clothes, by canonical coordinates.
+
+The rasteriser carries each pixel's position on the mean head; so lips, brows and hairline follow
+identity, expression and pose by themselves. Colours are BGR in linear light.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from utils.open_model import EYE_LEFT, EYE_RIGHT, MOUTH, SKIN, TEETH, TONGUE
+from utils.portrait.appearance import Look, linear
+from utils.portrait.atlas import Atlas
+from utils.portrait.geometry import HeadGeometry, height_above_hairline
+from utils.portrait.surface import CLOTH, HAIR, Material, Surface
+
+# What blood and shade take from skin, by channel.
+_REDDENING = np.array([0.75, 0.62, 0.08], np.float32)
+_SHADOWING = np.array([0.85, 0.75, 0.62], np.float32)
+_LASH = linear([14, 13, 16])
+_EYE_SHARPNESS, _HAIR_SHARPNESS = 90.0, 18.0
+_MOUTH = linear([34, 26, 70])
+_TONGUE = linear([98, 92, 178])
+
+
+_NOISE_SIZE = 512
+
+
+class Painter:
+    """Paints any view of one head.
+
+    Args:
+        geometry: of the head.
+    """
+
+    def __init__(self, geometry: HeadGeometry):
+        self._atlas = Atlas(geometry)
+        self._eye_centres = geometry.eye_centres
+        self._noise_table = _noise_table()
+
+    def paint(self, surface: Surface, look: Look, rng: np.random.Generator) -> Material:
+        """The material of a surface's M points, for one person."""
+        material = Material.of(len(surface.part))
+        self._paint_skin(material, surface, look, rng)
+        if look.has_hair:
+            self._paint_hair(material, surface, look, rng)
+        self._paint_eyes(material, surface, look)
+        self._paint_mouth(material, surface, look)
+        self._paint_cloth(material, surface, look, rng)
+        return material
+
+    def _paint_skin(
+        self, material: Material, surface: Surface, look: Look, rng: np.random.Generator
+    ) -> None:
+        x, y, _ = surface.canonical
+        mask = self._atlas.look_up(surface.angle, y, look, rng)
+        noise = self._noise(x * 1.1, y * 1.1, rng)
+        coarse = self._noise(x * 0.25, y * 0.25, rng)
+        grain = self._noise(x * 4, y * 4, rng)
+        tone = 1 + look.skin_blotches * (0.35 * noise + 0.65 * coarse) + 0.03 * grain
+        red = look.redness * (mask["blush"] + 0.5 * mask["lids"]) + 0.04 * noise
+        shade = look.socket_shade * mask["sockets"] + look.wrinkles * mask["wrinkles"]
+        if look.freckles > 0:
+            spots = np.clip(self._noise(x * 3.2, y * 3.2, rng) * 2.2 - 1.6, 0, 1)
+            shade += look.freckles * spots * mask["blush"]
+        skin = material.albedo
+        for channel in range(3):
+            skin[channel] = (
+                tone
+                * (look.skin[channel] * (1 - red * _REDDENING[channel]))
+                * (1 - shade * _SHADOWING[channel])
+            )
+        _blend(skin, mask["lips"] * look.lip_strength * (1 + 0.1 * noise), look.lip_colour)
+        if look.eye_shadow > 0:
+            _blend(skin, mask["lids"] * look.eye_shadow, look.eye_shadow_colour)
+        if look.beard > 0:
+            strands = np.clip(0.75 + 0.9 * self._noise(x * 3, y * 1.6, rng), 0, 1.2)
+            cover = (mask["stubble"] * look.beard + mask["moustache"] * look.moustache) * strands
+            _blend(skin, np.minimum(cover, 0.96) * (1 - mask["lips"]), look.beard_colour)
+        _blend(skin, mask["brows"], look.brow_colour)
+        _blend(skin, mask["lashes"] * look.lash_strength, _LASH)
+        material.gloss[:] = look.skin_gloss * (0.5 + mask["t_zone"]) * (1 + mask["lips"])
+        material.sharpness[:] = look.skin_sharpness
+
+    def _paint_hair(
+        self, material: Material, surface: Surface, look: Look, rng: np.random.Generator
+    ) -> None:
+        x, y, _ = surface.canonical
+        coarse = self._noise(x * 0.25, y * 0.25, rng)
+        across = surface.angle * 600 + y * look.strand_slant + 6 * coarse * look.hair_curl
+        strand = self._noise(across * look.strand_density, y * 0.25, rng)
+        height = height_above_hairline(surface.angle, y, look)
+        cover = np.clip(0.5 + (height + look.hair_edge * (strand + coarse)) / 6, 0, 1)
+        cover = np.where(surface.part == SKIN, cover * look.hair_opacity, surface.part == HAIR)
+        cover = cover.astype(np.float32)
+        tone = np.clip(0.8 + 0.55 * strand + 0.25 * coarse, 0.2, 2)
+        _blend(material.albedo, cover, look.hair_colour, tone)
+        gleam = look.hair_gloss * np.clip(0.4 + strand, 0, 1)
+        material.gloss[:] += cover * (gleam - material.gloss)
+        material.sharpness[:] += cover * (_HAIR_SHARPNESS - material.sharpness)
+
+    def _paint_eyes(self, material: Material, surface: Surface, look: Look) -> None:
+        """Sclera, iris and pupil by the distance from the eye's axis."""
+        for part, centre in zip((EYE_LEFT, EYE_RIGHT), self._eye_centres, strict=True):
+            inside = np.flatnonzero(surface.part == part)
+            outward = surface.canonical[:, inside] - centre[:, None]
+            radius = np.linalg.norm(outward, axis=0) + 1e-6
+            cosine = look.gaze @ outward / radius
+            across = np.sqrt(np.clip(1 - cosine**2, 0, 1)) * radius  # mm
+            across = np.where(cosine > 0, across, radius)
+            veins = 1 - 0.015 * np.clip(across - look.iris_radius, 0, 9) * _REDDENING[:, None]
+            fibres = 0.75 + 0.5 * np.clip(across / look.iris_radius, 0, 1) ** 2
+            limbus = 1 - 0.65 * np.clip((across - look.iris_radius) / 1.2 + 1, 0, 1)
+            pupil = np.clip((across - look.pupil_radius) / 0.6 + 0.5, 0, 1)
+            colour = look.iris[:, None] * (fibres * limbus * pupil) + 0.003
+            edge = np.clip((across - look.iris_radius) / 0.7 + 0.5, 0, 1)
+            sclera = look.sclera[:, None] * veins
+            lid_shadow = 1 - 0.55 * np.clip((outward[1] - 1.5) / 4.5, 0, 1)
+            material.albedo[:, inside] = (colour + edge * (sclera - colour)) * lid_shadow
+            material.gloss[inside] = look.eye_gloss
+            material.sharpness[inside] = _EYE_SHARPNESS
+
+    def _paint_mouth(self, material: Material, surface: Surface, look: Look) -> None:
+        """Gums and tongue, and teeth with gaps between them."""
+        for part, colour, gloss in ((MOUTH, _MOUTH, 0.1), (TONGUE, _TONGUE, 0.2)):
+            inside = np.flatnonzero(surface.part == part)
+            material.albedo[:, inside] = colour[:, None]
+            material.gloss[inside] = gloss
+        inside = np.flatnonzero(surface.part == TEETH)
+        gaps = np.clip(np.cos(surface.canonical[0, inside] * (2 * np.pi / 7.5)) * 8 - 7, 0, 1)
+        material.albedo[:, inside] = look.teeth[:, None] * (1 - 0.25 * gaps)
+        material.gloss[inside] = 0.25
+
+    def _paint_cloth(
+        self, material: Material, surface: Surface, look: Look, rng: np.random.Generator
+    ) -> None:
+        inside = np.flatnonzero(surface.part == CLOTH)
+        x, y, _ = surface.canonical[:, inside] * look.cloth_scale
+        weave = 1 + look.cloth_pattern * self._noise(x, y, rng)
+        material.albedo[:, inside] = look.cloth[:, None] * weave
+        material.gloss[inside] = 0.02
+
+    def _noise(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Smooth noise of unit deviation at points (M,), with detail of 1 to 64 units."""
+        shift_x, shift_y = rng.uniform(1000, 2000, 2)
+        column = (x + np.float32(shift_x)).astype(np.int32) & (_NOISE_SIZE - 1)
+        row = (y + np.float32(shift_y)).astype(np.int32) & (_NOISE_SIZE - 1)
+        return self._noise_table[row * _NOISE_SIZE + column]
+
+
+def _blend(
+    under: np.ndarray, alpha: np.ndarray, colour: np.ndarray, tone: np.ndarray | float = 1
+) -> None:
+    """Paint a colour (3,) times tone (M,) on `under` (3, M) with opacity alpha (M,), in place."""
+    for channel in range(3):
+        under[channel] += alpha * (colour[channel] * tone - under[channel])
+
+
+def _noise_table() -> np.ndarray:
+    """(512 * 512,) float32 noise of several octaves that tiles; unit deviation, always the same."""
+    rng = np.random.default_rng(2021)
+    noise = np.zeros((_NOISE_SIZE, _NOISE_SIZE), np.float32)
+    for octave, cells in enumerate((256, 64, 32, 16, 8, 8)):
+        grid = rng.standard_normal((cells, cells)).astype(np.float32)
+        scale = _NOISE_SIZE // cells
+        tiled = np.pad(grid, 4, mode="wrap")
+        large = cv2.resize(tiled, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        noise += large[4 * scale : -4 * scale, 4 * scale : -4 * scale] * 1.6**octave
+    return (noise / noise.std()).reshape(-1)

@@ -1,0 +1,62 @@
+"""Photographs of one head: geometry, paint, light and camera put together."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from utils.open_model import MOUTH, TEETH, OpenHead
+from utils.params import IMG_SIZE
+from utils.portrait.appearance import Look
+from utils.portrait.camera import background, occlude, photograph
+from utils.portrait.geometry import HeadGeometry
+from utils.portrait.glasses import put_on_glasses
+from utils.portrait.light import illuminate
+from utils.portrait.paint import Painter
+from utils.portrait.surface import CANVAS, Surface
+
+
+class Studio:
+    """Everything that does not change from picture to picture.
+
+    Args:
+        head: the whole head.
+        landmarks: (68, 3) of its mean face, micrometres.
+    """
+
+    def __init__(self, head: OpenHead, landmarks: np.ndarray):
+        self.geometry = HeadGeometry(head, landmarks)
+        self._painter = Painter(self.geometry)
+
+    def render(
+        self, verts_model: np.ndarray, camera: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Photograph the head.
+
+        Args:
+            verts_model: the head's vertices, micrometres, (., 3).
+            camera: (3, 4) real pose block [s R | t]; crop px, y up.
+            rng: makes every choice.
+        Returns:
+            (120, 120, 3) uint8 BGR.
+        """
+        look = Look.sample(rng)
+        surface = self.geometry.see(verts_model, camera, look)
+        canvas = np.zeros((CANVAS * CANVAS, 4), np.float32)  # linear BGR, premultiplied, and alpha
+        canvas[surface.index, :3] = self.shade(surface, look, rng).T
+        canvas[surface.index, 3] = 1
+        canvas = canvas.reshape(CANVAS, CANVAS, 4)
+        if look.glasses is not None:
+            put_on_glasses(canvas, surface, self.geometry, verts_model, camera, look.glasses)
+        canvas = cv2.resize(canvas, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_AREA)
+        picture = canvas[..., :3] + (1 - canvas[..., 3:]) * background(rng)
+        return photograph(occlude(picture, rng), rng)
+
+    def shade(self, surface: Surface, look: Look, rng: np.random.Generator) -> np.ndarray:
+        """Linear colour (3, M) of a surface's points."""
+        material = self._painter.paint(surface, look, rng)
+        light, shine = illuminate(surface, material, rng)
+        cavity = np.flatnonzero((surface.part >= MOUTH) & (surface.part <= TEETH))
+        light[:, cavity] *= look.mouth_light
+        shine[:, cavity] *= 0.3
+        return material.albedo * light + shine

@@ -1,0 +1,51 @@
+"""What the rasteriser sees of a posed head, pixel by pixel, and how its material reflects light."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from utils.open_model import PARTS
+from utils.params import IMG_SIZE
+
+SUPERSAMPLING = 1.6
+CANVAS = int(IMG_SIZE * SUPERSAMPLING)  # px; pictures are painted at this size
+
+CLOTH, HAIR = len(PARTS), len(PARTS) + 1  # shoulders and hanging hair, beside the head's own parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Surface:
+    """What the rasteriser saw on a canvas of C x C pixels, M of them covered.
+
+    Attributes:
+        index: (M,) of the covered pixels in the flat canvas; mask: (C, C) the same.
+        depth_mm: (C, C) towards the viewer, 0 where nothing is; mm_px: millimetres per pixel.
+        canonical: (3, M) mm; angle: (M,) radians about the vertical axis, 0 straight ahead.
+        normal: (3, M) x right, y down, z towards the viewer.
+        part: (M,) PARTS, CLOTH or HAIR.
+    """
+
+    index: np.ndarray
+    mask: np.ndarray
+    depth_mm: np.ndarray
+    mm_px: float
+    canonical: np.ndarray
+    angle: np.ndarray
+    normal: np.ndarray
+    part: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """How M surface points reflect light: albedo (3, M) linear BGR; gloss and sharpness (M,)."""
+
+    albedo: np.ndarray
+    gloss: np.ndarray
+    sharpness: np.ndarray
+
+    @classmethod
+    def of(cls, count: int) -> Material:
+        """An unpainted material."""
+        return cls(*(np.empty(shape, np.float32) for shape in ((3, count), count, count)))
