@@ -32,6 +32,9 @@ class Atlas:
     def __init__(self, geometry: HeadGeometry):
         self._geometry = geometry
         self._masks = self._draw_masks()  # (8, H * W)
+        marks = self.px(geometry.landmarks[17:48])  # brows, nose and eyes
+        (x0, y0), (x1, y1) = (marks.min(0) - 32).astype(int), (marks.max(0) + 32).astype(int)
+        self._eye_band = slice(y0, y1), slice(x0, x1)
 
     def px(self, canonical: np.ndarray) -> np.ndarray:
         """Atlas px (..., 2) float32 of canonical points (..., 3)."""
@@ -130,10 +133,9 @@ class Atlas:
         for lower in (marks[[39, 40, 41, 36]], marks[[45, 46, 47, 42]]):
             curve = self.px(smooth_curve(lower, 12))
             draw_line(lashes, curve, int(255 * look.lower_lash), 1)
-        return {
-            "brows": cv2.GaussianBlur(brows, (3, 3), 0.7),
-            "lashes": cv2.GaussianBlur(lashes, (3, 3), 0.8),
-        }
+        for layer, sigma in ((brows, 0.7), (lashes, 0.8)):
+            layer[self._eye_band] = cv2.GaussianBlur(layer[self._eye_band], (3, 3), sigma)
+        return {"brows": brows, "lashes": lashes}
 
 
 def _px(angle: np.ndarray, height_mm: np.ndarray) -> np.ndarray:
