@@ -60,10 +60,11 @@ def add_open_model(commands: argparse._SubParsersAction) -> None:
 
 def synthetic(args: argparse.Namespace) -> int:
     """Synthetic faces with exact labels: a training set, or a test set of other people."""
+    from utils.params import OPEN_FOLDER
     from utils.synthetic import write_test_set, write_training_set
 
     write = write_test_set if args.test_set else write_training_set
-    write(args.morphable, args.output, args.count, args.seed, args.workers)
+    write(args.morphable or OPEN_FOLDER, args.output, args.count, args.seed, args.workers)
     print(f"{args.output}: {args.count} synthetic faces with their labels")
     return 0
 
@@ -82,9 +83,7 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
         help="held-out people in AFLW2000-3D's files instead of a training set",
     )
     parser.add_argument(
-        "--morphable",
-        default="3dmm_data/open",
-        help="open morphable model with its head (default: %(default)s)",
+        "--morphable", help="open morphable model with its head (default: 3dmm_data/open)"
     )
     parser.set_defaults(run=synthetic)
 

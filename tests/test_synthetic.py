@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from prepare_data import get_args_parser, main
 from utils import io
 from utils.crop import roi_box_from_landmarks
 from utils.ddfa import EvaluationCrops, TrainingCrops
+from utils.io import run_command
 from utils.open_model import load_head
 from utils.params import IMG_SIZE, OPEN_FOLDER, POSE, load_morphable
 from utils.portrait import studio as studio_module
@@ -203,6 +205,17 @@ def test_shipped_test_set_is_whole():
     assert abs((yaw > 60).mean() - 0.1525) < 0.01
 
 
-def test_no_head_is_one_clear_line(tmp_path):
-    with pytest.raises(io.InputError, match=r"u_shp\.npy"):
-        write_training_set(tmp_path, tmp_path / "set", count=1)
+@pytest.mark.parametrize("kind", [[], ["--test-set"]])
+def test_command(tmp_path, capsys, kind):
+    arguments = ["synthetic", "--count", "2", "--workers", "0", "--output", str(tmp_path), *kind]
+    assert run_command(main, get_args_parser().parse_args(arguments)) == 0
+    assert f"{tmp_path}: 2 synthetic faces" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*/*.jpg"))) == 2
+
+
+def test_bad_count_and_missing_model_are_one_clear_line(tmp_path, capsys):
+    for options in (["--count", "0"], ["--count", "1", "--morphable", str(tmp_path / "none")]):
+        arguments = ["synthetic", "--workers", "0", "--output", str(tmp_path / "set"), *options]
+        assert run_command(main, get_args_parser().parse_args(arguments)) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.pkl"))

@@ -164,7 +164,7 @@ class HeadGeometry:
         """(T,) triangles that face the viewer and are worn."""
         (ax, bx, cx), (ay, by, cy) = (verts[:, axis][self._corners] for axis in (0, 1))
         facing = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax) < 0
-        return facing if look.has_sheet else facing & ~self._is_sheet
+        return facing if look.has_hair and look.has_sheet else facing & ~self._is_sheet
 
     def _normals(self, verts: np.ndarray) -> np.ndarray:
         """Vertex normals (N, 3): x right, y down, z towards the viewer."""
