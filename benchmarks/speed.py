@@ -1,0 +1,215 @@
+"""Speed of each stage beside a plain baseline of the same work; the ratios are what to compare.
+
+    python benchmarks/speed.py [--device auto]
+
+Baselines are what the published system does: per-image cv2 and PIL loading, an eager network in the
+default memory layout, decoding face by face in numpy. Both sides are timed in turns, so that other
+load on the machine strikes both. Everything runs on generated data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageEnhance
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import main_train
+from loss_definition import SynergyLoss
+from model_building import SynergyNet, build_model
+from utils import ddfa, io
+from utils.inference import choose_device, make_regressor
+from utils.params import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
+
+REPEATS = 9
+N_VERTICES = 53_215  # the Basel Face Model's, as SynergyNet cuts it
+N_IMAGES = 256
+DECODED_FACES = 32
+
+
+def measure(
+    baseline: Callable[[], object], ours: Callable[[], object], device: torch.device
+) -> tuple[float, float]:
+    """Median seconds of the two over REPEATS runs in turns, after one run to warm up."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for repeat in range(REPEATS + 1):
+        for run, times in zip((baseline, ours), seconds, strict=True):
+            start = time.perf_counter()
+            run()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if repeat:
+                times.append(time.perf_counter() - start)
+    return float(np.median(seconds[0])), float(np.median(seconds[1]))
+
+
+def random_morphable() -> MorphableModel:
+    """A face model of real size and random content."""
+    rng = np.random.default_rng(0)
+    rows = 3 * N_VERTICES
+    landmarks = rng.choice(N_VERTICES, N_LANDMARKS, replace=False)
+    mean = np.zeros(N_PARAMS, np.float32)
+    mean[[0, 5, 10]] = 5e-4  # scale, px per micrometre
+
+    def tensor(*shape: int) -> torch.Tensor:
+        return torch.from_numpy(rng.standard_normal(shape, np.float32))
+
+    return MorphableModel(
+        u=tensor(rows, 1) * 5e4,
+        w_shp=tensor(rows, N_SHAPE),
+        w_exp=tensor(rows, N_EXPR),
+        keypoints=torch.from_numpy((3 * landmarks[:, None] + np.arange(3)).reshape(-1)),
+        param_mean=torch.from_numpy(mean),
+        param_std=torch.full((N_PARAMS,), 1e-5),
+        triangles=None,
+        name="random",
+    )
+
+
+# ---------------------------------------------------------------- stages
+
+
+def inference(model: SynergyNet, batch: int, device: torch.device) -> tuple[float, float]:
+    """Seconds a batch: pre-processed images to parameters."""
+    images = torch.randn(batch, 3, IMG_SIZE, IMG_SIZE, device=device)
+    plain = model.to(device).eval()
+    regress = make_regressor(model, device)
+
+    @torch.no_grad()
+    def baseline() -> torch.Tensor:
+        return plain.regress(images)
+
+    channels_last = images.contiguous(memory_format=torch.channels_last)  # as preprocess returns
+    return measure(baseline, lambda: regress(channels_last), device)
+
+
+def loading(device: torch.device) -> tuple[float, float]:
+    """Seconds for N_IMAGES training images in one process: files to the network's input."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        names = [f"{i}.jpg" for i in range(N_IMAGES)]
+        for name in names:
+            smooth = cv2.resize(rng.integers(0, 256, (12, 12, 3), np.uint8), (IMG_SIZE, IMG_SIZE))
+            io.write_image(folder / name, smooth, quality=95)
+        io.write_list(folder / "list", names)
+        io.write_array(folder / "params.npy", np.zeros((N_IMAGES, N_PARAMS), np.float32))
+        crops = ddfa.TrainingCrops(folder, folder / "list", folder / "params.npy", seed=0)
+
+        def baseline() -> torch.Tensor:
+            return torch.stack([_load_plainly(folder / name, rng) for name in names]).to(device)
+
+        def ours() -> torch.Tensor:
+            images, _ = next(iter(ddfa.training_loader(crops, N_IMAGES, epoch=0, workers=0)))
+            return ddfa.preprocess(images.to(device), ddfa.TRAIN)
+
+        return measure(baseline, ours, device)
+
+
+def _load_plainly(path: Path, rng: np.random.Generator) -> torch.Tensor:
+    """One image as a per-image transform chain makes it: cv2, PIL, numpy, torch."""
+    image = Image.fromarray(cv2.imread(str(path)))
+    kinds = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
+    for index in rng.permutation(3):
+        image = kinds[index](image).enhance(rng.uniform(*ddfa.JITTER_RANGE))
+    tensor = torch.from_numpy(np.array(image).transpose(2, 0, 1)).float()  # (3, H, W)
+    border = ddfa.TRAIN.border_px
+    bordered = torch.zeros_like(tensor)
+    inner = slice(border, IMG_SIZE - border)
+    bordered[:, inner, inner] = tensor[:, inner, inner]
+    return (bordered - 127.5) / 128
+
+
+def training(morphable: MorphableModel, batch: int, device: torch.device) -> tuple[float, float]:
+    """Seconds a training step in float32: pixels on the device to updated weights."""
+    images = torch.randint(256, (batch, IMG_SIZE, IMG_SIZE, 3), dtype=torch.uint8, device=device)
+    targets = torch.randn(batch, N_PARAMS, device=device)
+    criterion = SynergyLoss()
+    plain = build_model(morphable=morphable).to(device).train()
+    optimizer = main_train.build_optimizer(plain, base_lr=1e-4)
+
+    def baseline() -> None:
+        inputs = ddfa.preprocess(images, ddfa.TRAIN).contiguous()
+        total, _ = criterion(plain(inputs), targets, plain)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+
+    model = build_model(morphable=morphable).to(device, memory_format=torch.channels_last)
+    guard = main_train.GuardedStep(model, main_train.build_optimizer(model, base_lr=1e-4))
+    progress = main_train.Progress(steps=10**9, print_freq=10**9, world_size=1)
+
+    def ours() -> None:
+        main_train.train_one_epoch(model, criterion, guard, [(images, targets)], progress)
+
+    return measure(baseline, ours, device)
+
+
+def dense_decode(model: SynergyNet, device: torch.device) -> tuple[float, float]:
+    """Seconds for DECODED_FACES faces: whitened parameters to all vertices."""
+    params_w = torch.randn(DECODED_FACES, N_PARAMS, device=device)
+    arrays = {name: value.cpu().numpy() for name, value in model.named_buffers(recurse=False)}
+    faces = params_w.cpu().numpy()
+
+    def baseline() -> list[np.ndarray]:
+        return [_decode_plainly(face, arrays) for face in faces]
+
+    @torch.inference_mode()
+    def ours() -> torch.Tensor:
+        return model.vertices(params_w)
+
+    return measure(baseline, ours, device)
+
+
+def _decode_plainly(face: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """One face in numpy, (3, V)."""
+    params = face * arrays["param_std"] + arrays["param_mean"]
+    camera = params[:12].reshape(3, 4)
+    shape, expression = params[12:52, None], params[52:, None]
+    points = arrays["u"] + arrays["w_shp"] @ shape + arrays["w_exp"] @ expression  # (3V, 1)
+    verts = camera[:, :3] @ points.reshape(3, -1, order="F") + camera[:, 3:]
+    verts[1] = IMG_SIZE + 1 - verts[1]
+    return verts
+
+
+# ---------------------------------------------------------------- command
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or a number")
+    return parser
+
+
+def main(args: argparse.Namespace) -> int:
+    device = choose_device(args.device)
+    torch.manual_seed(0)
+    morphable = random_morphable()
+    model = build_model(morphable=morphable)
+    print(f"MobileNetV2 on {device}, {torch.get_num_threads()} CPU threads, medians of {REPEATS}\n")
+    print("| stage | baseline, items/s | ours, items/s | ratio |\n|---|---:|---:|---:|")
+
+    def row(stage: str, items: int, seconds: tuple[float, float]) -> None:
+        plain, ours = seconds
+        print(f"| {stage} | {items / plain:.0f} | {items / ours:.0f} | {plain / ours:.2f} |")
+
+    for batch in (1, 64):
+        row(f"inference, batch {batch}", batch, inference(model, batch, device))
+    row("image loading and pre-processing, one process", N_IMAGES, loading(device))
+    batch = 32 if device.type == "cpu" else 1024
+    row(f"training step, batch {batch}", batch, training(morphable, batch, device))
+    row(f"dense decode, {N_VERTICES} vertices", DECODED_FACES, dense_decode(model, device))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(io.run_command(main, get_args_parser().parse_args()))
