@@ -246,8 +246,9 @@ def _write_pictures(job: _Job, count: int, workers: int) -> np.ndarray:
     progress = functools.partial(tqdm, total=count, unit="face", disable=None)
     if workers == 0:
         return np.stack(list(progress(map(job.write, range(count)))))
-    spawn = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(workers, spawn, cv2.setNumThreads, (1,))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # import once, not once a worker
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,))
     try:
         with _one_thread_each(), pool:
             return np.stack(list(progress(pool.map(job.write, range(count), chunksize=16))))
