@@ -65,7 +65,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--warmup", type=int, default=5, help=f"epochs at {WARMUP_FACTOR} x base lr (%(default)s)")
     add("--milestones", type=int_list, default=[48, 64], help="lr x 0.2 after these (48,64)")
     add("--ema", type=float, default=0.0, help="decay of averaged weights, e.g. 0.998; 0: none")
-    add("--amp", action="store_true", help="backbone in bfloat16")
+    add("--amp", action="store_true", help="backbone in bfloat16; pays on GPUs")
     add("--devices-id", type=int_list, default=[0], help="GPUs, e.g. 0,1; without GPU: the CPU")
     add("--workers", type=int, default=4, help="loading processes per device (%(default)s)")
     add("--seed", type=int, default=0, help="of weights, order, augmentation and dropout")
@@ -341,9 +341,12 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
     if not args.dry_run:
         io.make_output_folder(snapshot.parent)
     log_to("" if args.dry_run else args.log_file, rank)
-    if args.batch_size % world_size:
-        raise io.InputError(f"--batch-size {args.batch_size}: not a multiple of {world_size}")
-
+    per_device = args.batch_size // world_size
+    if args.batch_size % world_size or per_device < 2:
+        raise io.InputError(
+            f"--batch-size {args.batch_size}: batch norm needs the same number of images, "
+            f"2 or more, on each of {world_size} devices"
+        )
     morphable = load_morphable(args.morphable or default_morphable_folder())
     validation = args.validation or ddfa.default_test_folder()
     ddfa.EvaluationCrops(validation)  # a missing folder must not show after hours of training
@@ -357,6 +360,8 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
         averaging = get_ema_multi_avg_fn(args.ema)
         averaged = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
     first = resume(args.resume, model, optimizer, averaged) if args.resume else args.start_epoch
+    if first > args.epochs:
+        raise io.InputError(f"nothing to train: the next epoch is {first}, --epochs {args.epochs}")
 
     network: torch.nn.Module = model
     if world_size > 1:
@@ -364,7 +369,6 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
     result = model if averaged is None else averaged.module
     criterion = SynergyLoss(args.recipe)
     guard = GuardedStep(model, optimizer)
-    per_device = args.batch_size // world_size
 
     def loader(epoch: int) -> DataLoader:
         return ddfa.training_loader(crops, per_device, epoch, args.workers, rank, world_size)
@@ -401,7 +405,7 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
             path = snapshot.with_name(f"{snapshot.name}_checkpoint_epoch_{epoch}.pth.tar")
             save_checkpoint(path, epoch, model, optimizer, averaged)
             log.info(f"saved {path}")
-    if args.dry_run:
+    if rank == 0 and args.dry_run:
         validate(result, validation, device, args.workers)
         log.info("dry run: nothing was written")
     elif rank == 0:

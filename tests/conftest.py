@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import pickle
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 
+from utils import io
 from utils.params import ROOT, MorphableModel
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -89,6 +92,22 @@ def tiny_morphable(reference: Reference) -> MorphableModel:
         triangles=reference.arrays["threedmm_tri"].T.astype(np.int64) - 1,
         name="tiny",
     )
+
+
+@pytest.fixture(scope="session")
+def morphable_folder(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_morphable` as a 3dmm_data folder; tests must not change it."""
+    folder = tmp_path_factory.mktemp("morphable") / "tiny"
+    arrays = reference.arrays
+    io.write_array(folder / "u_shp.npy", arrays["threedmm_u_shp"])
+    io.write_array(folder / "u_exp.npy", arrays["threedmm_u_exp"])
+    io.write_array(folder / "w_shp_sim.npy", arrays["threedmm_w_shp"])
+    io.write_array(folder / "w_exp_sim.npy", arrays["threedmm_w_exp"])
+    io.write_array(folder / "keypoints_sim.npy", arrays["threedmm_keypoints"])
+    scipy.io.savemat(folder / "tri.mat", {"tri": arrays["threedmm_tri"]})
+    whitening = {"param_mean": arrays["threedmm_mean"], "param_std": arrays["threedmm_std"]}
+    (folder / "param_whitening.pkl").write_bytes(pickle.dumps(whitening))
+    return folder
 
 
 @pytest.fixture(scope="session")
