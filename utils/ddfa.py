@@ -140,8 +140,11 @@ def _luma(image: np.ndarray) -> np.ndarray:
 
 
 def _blend(start: np.ndarray, end: np.ndarray, factor: float) -> np.ndarray:
-    # PIL computes in float32, clips, and cuts the fraction off.
-    return (start + np.float32(factor) * (end - start)).clip(0, 255).astype(np.uint8)
+    # PIL computes in float32, clips, and cuts the fraction off; in place, memory is the bottleneck
+    blended = end - start
+    blended *= np.float32(factor)
+    blended += start
+    return blended.clip(0, 255, out=blended).astype(np.uint8)
 
 
 # ---------------------------------------------------------------- training set
