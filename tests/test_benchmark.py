@@ -203,6 +203,18 @@ def test_whitening_replaces_the_checkpoints(command, tmp_path):
     assert torch.equal(plain.param_mean + 1, replaced.param_mean)
 
 
+def test_weights_find_their_own_morphable_model(command, monkeypatch, tmp_path):
+    other = shutil.copytree(command["morphable"], tmp_path / "other")
+    io.write_array(other / "u_exp.npy", np.load(other / "u_exp.npy") + 1)
+    monkeypatch.setattr(benchmark, "default_morphable_folder", lambda: other)
+    monkeypatch.setattr(benchmark, "OPEN_FOLDER", command["morphable"])
+    model = benchmark.load_model(command["weights"])
+    assert model.morphable_id["name"] == "tiny"
+    monkeypatch.setattr(benchmark, "OPEN_FOLDER", other)
+    with pytest.raises(io.InputError, match="trained with morphable model"):
+        benchmark.load_model(command["weights"])
+
+
 # ---------------------------------------------------------------- bad input
 
 

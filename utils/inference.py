@@ -13,10 +13,9 @@ import copy
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from model_building import I2P, SynergyNet
 from utils import io
 from utils.ddfa import BENCHMARK, Preset, preprocess
 
@@ -42,12 +41,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def make_regressor(
-    model: SynergyNet, device: torch.device | str | None = None
+    model: nn.Module, device: torch.device | str | None = None
 ) -> Callable[[Tensor], Tensor]:
     """A fast `model.regress`: the same numbers up to rounding (1e-5 of the largest).
 
     Args:
-        model: in any mode, on any device. Not modified; later changes to it are not followed.
+        model: a SynergyNet in any mode, on any device. Not modified, and not followed if it
+            changes later.
         device: where to compute; None is the model's own.
     Returns:
         A function from pre-processed images (B, 3, 120, 120) on any device to whitened parameters
@@ -80,8 +80,8 @@ def regress_all(
     return torch.cat([regress(preprocess(images, preset)) for images in batches])
 
 
-def _fold(network: I2P) -> I2P:
-    """An eval copy with batch norm folded into convolutions."""
+def _fold(network: nn.Module) -> nn.Module:
+    """An eval copy of a model's I2P with batch norm folded into convolutions."""
     network = copy.deepcopy(network).eval()
     # some timm networks branch on their data and cannot be traced: right as they are, only slower
     with contextlib.suppress(torch.fx.proxy.TraceError):
