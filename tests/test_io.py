@@ -1,0 +1,188 @@
+"""Readers name the file that is wrong; writers leave whole files or none."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+from utils import io
+
+
+class Hostile:
+    """A pickle that would create a file when read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+READERS = {
+    "picture.jpg": io.read_image,
+    "array.npy": io.read_array,
+    "names.list": io.read_list,
+    "facts.json": io.read_json,
+    "table.mat": io.read_mat,
+    "table.pkl": io.read_pickle,
+    "weights.pth.tar": io.read_checkpoint,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("content", [None, b"", b"\x80\xff\xfe nonsense"])
+def test_missing_empty_and_damaged_files_are_named(tmp_path, name, content):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    if name == "names.list" and content == b"":
+        assert io.read_list(path) == []
+        return
+    with pytest.raises(io.InputError, match=name) as error:
+        READERS[name](path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_pictures_that_break_off_are_refused(tmp_path, suffix):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    path = tmp_path / f"face{suffix}"
+    io.write_image(path, image)
+    assert io.read_image(path).shape == (64, 64, 3)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 3 // 4])
+    with pytest.raises(io.InputError, match=f"face{suffix}"):
+        io.read_image(path)
+
+
+def test_a_truncated_jpeg_with_an_end_marker_in_its_head_is_refused(tmp_path):
+    """Cameras embed thumbnails, whose end marker must not pass for the picture's own."""
+    _, data = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))
+    data = data.tobytes()
+    thumbnail = b"\xff\xe1\x00\x08" + data[-2:] * 3
+    path = tmp_path / "camera.jpg"
+    path.write_bytes(data[:2] + thumbnail + data[2:-40])
+    with pytest.raises(io.InputError, match="breaks off"):
+        io.read_image(path)
+
+
+def test_hostile_pickles_are_refused_unread(tmp_path):
+    path, trap = tmp_path / "evil.pkl", tmp_path / "trap"
+    path.write_bytes(pickle.dumps({"param_mean": Hostile(trap)}))
+    with pytest.raises(io.InputError, match=r"evil\.pkl: refused"):
+        io.read_pickle(path)
+    torch.save({"state_dict": Hostile(trap)}, path)
+    with pytest.raises(io.InputError, match=r"evil\.pkl: not a checkpoint"):
+        io.read_checkpoint(path)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("name", ["builtins.eval", "numpy.load", "os.system"])
+def test_the_unpickler_admits_no_other_functions(tmp_path, name):
+    module, function = name.split(".")
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(f"c{module}\n{function}\n(S'1'\ntR.".encode())
+    with pytest.raises(io.InputError, match="refused"):
+        io.read_pickle(path)
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_pickles_of_any_protocol_are_read(tmp_path, protocol):
+    path = tmp_path / "plain.pkl"
+    value = {"a": np.arange(3.0), "b": [1, "x", None], "c": np.float32(2)}
+    path.write_bytes(pickle.dumps(value, protocol))
+    got = io.read_pickle(path)
+    np.testing.assert_array_equal(got["a"], value["a"])
+    assert (got["b"], got["c"]) == (value["b"], value["c"])
+
+
+def test_pickles_of_numpy_1_and_python_2_are_read(tmp_path):
+    path = tmp_path / "old.pkl"
+    data = pickle.dumps(np.arange(3.0), 2)
+    path.write_bytes(data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    np.testing.assert_array_equal(io.read_pickle(path), np.arange(3.0))
+
+
+def test_object_arrays_and_other_shapes_are_refused(tmp_path):
+    path = tmp_path / "array.npy"
+    np.save(path, np.array([{}], object), allow_pickle=True)
+    with pytest.raises(io.InputError, match=r"array\.npy"):
+        io.read_array(path)
+    np.save(path, np.zeros((3, 2)))
+    assert io.read_array(path, (None, 2)).shape == (3, 2)
+    with pytest.raises(io.InputError, match=r"shape \(3, 2\), expected \(any, 3\)"):
+        io.read_array(path, (None, 3))
+
+
+def test_checkpoints_are_dicts(tmp_path):
+    path = tmp_path / "weights.pth.tar"
+    torch.save([1], path)
+    with pytest.raises(io.InputError, match="holds a list"):
+        io.read_checkpoint(path)
+
+
+def test_lists_and_json_round_trip(tmp_path):
+    io.write_list(tmp_path / "names.list", ["a.jpg", "b c.jpg"])
+    assert io.read_list(tmp_path / "names.list") == ["a.jpg", "b c.jpg"]
+    io.write_json(tmp_path / "facts.json", {"a": [1, None]})
+    assert io.read_json(tmp_path / "facts.json") == {"a": [1, None]}
+    with pytest.raises(ValueError, match="JSON"):
+        io.write_json(tmp_path / "nan.json", float("nan"))
+    assert not (tmp_path / "nan.json").exists()
+
+
+def test_mat_files_are_read(tmp_path):
+    scipy.io.savemat(tmp_path / "table.mat", {"tri": np.eye(3)})
+    np.testing.assert_array_equal(io.read_mat(tmp_path / "table.mat")["tri"], np.eye(3))
+
+
+def test_a_writer_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+
+    def write(text):
+        with io.whole_file(path) as temporary:
+            temporary.write_text(text)
+            if text == "bad":
+                raise RuntimeError
+
+    write("good")
+    with pytest.raises(RuntimeError):
+        write("bad")
+    assert path.read_text() == "good"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_output_folders_are_proved_writable(tmp_path):
+    assert io.make_output_folder(tmp_path / "a" / "b").is_dir()
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(io.InputError, match="cannot write here"):
+        io.make_output_folder(tmp_path / "file" / "sub")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "printed"),
+    [
+        (io.InputError("a.jpg: not\n a picture"), 2, "error: a.jpg: not a picture\n"),
+        (PermissionError(13, "Permission denied", "out"), 2, "error: out: Permission denied\n"),
+        (KeyboardInterrupt(), 130, "stopped\n"),
+    ],
+)
+def test_run_command_prints_one_line(capsys, error, code, printed):
+    def main(_):
+        raise error
+
+    assert io.run_command(main, None) == code
+    assert capsys.readouterr().err == printed
+
+
+def test_run_command_passes_results_and_bugs_through():
+    assert io.run_command(lambda args: args, 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        io.run_command(lambda _: 1 / 0, None)

@@ -1,0 +1,166 @@
+"""The project as a whole: pure imports, layers, flags that are read, shell scripts that parse."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils.params import ROOT
+
+SCRIPTS = ("benchmark", "main_train", "prepare_data", "singleImage", "synergy3DMM")
+PARTS = ("utils.pose", "utils.crop", "utils.ddfa", "utils.rasterize")
+LEAVES = ("utils.params", "utils.io", "utils")
+
+
+def python_files() -> list[Path]:
+    """Source files but for tests."""
+    folders = ("", "backbone_nets", "utils", "utils/portrait", "benchmarks")
+    return sorted(file for folder in folders for file in (ROOT / folder).glob("*.py"))
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(file): file for file in python_files()}
+
+
+def layer(module: str) -> int:
+    """0 leaves, 1 parts, 2 features (all that is not named), 3 scripts, 4 benchmarks."""
+    if module in LEAVES:
+        return 0
+    if module in PARTS or module.startswith("backbone_nets"):
+        return 1
+    if module.startswith("benchmarks"):
+        return 4
+    return 3 if module in SCRIPTS else 2
+
+
+def project_imports(module: str) -> set[str]:
+    """Modules of this project that a module imports, anywhere in its text."""
+    names = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    # `from utils import io` imports utils.io; the empty package above it does not count
+    return (names & MODULES.keys()) - {"utils", module}
+
+
+def test_there_is_something_to_check():
+    assert {"main_train", "model_building", "utils.io", "backbone_nets.resnet"} <= MODULES.keys()
+    assert "utils.io" in project_imports("model_building")
+    assert "benchmark" in project_imports("main_train")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_downward(module):
+    allowed_upward = {("main_train", "benchmark")}
+    for imported in project_imports(module):
+        if (module, imported) in allowed_upward:
+            continue
+        assert layer(imported) <= layer(module), f"{module} imports {imported}"
+        assert (layer(module), layer(imported)) != (3, 3), "scripts are independent"
+        if module.startswith("backbone_nets"):
+            assert imported.startswith("backbone_nets")
+
+
+def test_imports_have_no_cycle():
+    done: set[str] = set()
+    remaining = {m: project_imports(m) - {"backbone_nets"} for m in MODULES}
+    while remaining:
+        ready = {m for m, needs in remaining.items() if needs <= done}
+        assert ready, f"cycle among {sorted(remaining)}"
+        done |= ready
+        remaining = {m: needs for m, needs in remaining.items() if m not in ready}
+
+
+WATCH_IMPORTS = """
+import importlib, json, sys
+import cv2, matplotlib, numpy, scipy.io, torch, torchvision
+from backbone_nets import timm_nets  # imports timm inside its function only
+
+def switches():
+    return [
+        cv2.getNumThreads(), str(numpy.geterr()), matplotlib.get_backend(auto_select=False),
+        torch.get_num_threads(), str(torch.get_default_dtype()), torch.is_grad_enabled(),
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic,
+        torch.get_float32_matmul_precision(), torch.initial_seed(),
+        "timm" in sys.modules,
+    ]
+
+opened = []
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[0], str) and arguments[0].startswith(ROOT):
+        if not arguments[0].endswith((".py", ".pyc")) and ".pyc." not in arguments[0]:
+            opened.append(arguments[0])
+
+before = switches()
+sys.addaudithook(watch)
+for name in NAMES:
+    importlib.import_module(name)
+print(json.dumps({"opened": opened, "before": before, "after": switches()}))
+"""
+
+
+def test_importing_reads_nothing_and_changes_no_switch(tmp_path):
+    """Every module, from another working directory, in a fresh interpreter."""
+    names = [name for name in MODULES if not name.startswith("benchmarks")]
+    head = f"ROOT, NAMES = {str(ROOT)!r}, {names!r}\nimport sys; sys.path.insert(0, ROOT)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", head + WATCH_IMPORTS],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["opened"] == []
+    assert seen["after"] == seen["before"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("script", [name for name in SCRIPTS if name in MODULES])
+def test_every_flag_is_read(script):
+    """A flag's value is looked up as args.NAME somewhere in its script."""
+    tree = ast.parse(MODULES[script].read_text())
+    read, flags = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "args":
+            read.add(node.attr)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in (
+            "add",
+            "add_argument",
+        ):
+            names = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            long_names = [n for n in names if str(n).startswith("--")] or names
+            flags |= {str(n).lstrip("-").replace("-", "_") for n in long_names[:1]}
+    assert flags <= read, f"nothing reads {sorted(flags - read)}"
+    assert flags or script == "synergy3DMM"
+
+
+@pytest.mark.parametrize("script", ["train_script.sh", ".ci/run"])
+def test_shell_scripts_parse(script):
+    subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
+
+
+def test_train_script_passes_flags_that_exist():
+    import main_train  # here, so that the tests above run without PyTorch's import time
+
+    known = {o for a in main_train.get_args_parser()._actions for o in a.option_strings}
+    prepare = {"--count", "--output", "--test-set"}
+    text = (ROOT / "train_script.sh").read_text()
+    code = [line.split("#")[0] for line in text.splitlines() if not line.startswith("#")]
+    used = {word.strip('()"') for line in code for word in line.split() if word.startswith("--")}
+    used |= {w.removeprefix("SETTINGS=(") for line in code for w in line.split() if "=(--" in w}
+    assert len(used) > 15
+    assert used - prepare <= known
