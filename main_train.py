@@ -41,8 +41,10 @@ WARMUP_FACTOR = 0.2
 DECAY_FACTOR = 0.2
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4  # on everything, biases and batch norms too
+ADAMW_WEIGHT_DECAY = 0.01  # decoupled from the gradient, hence of another size
 MAX_SKIPPED_IN_A_ROW = 50
 DRY_RUN_STEPS = 2
+OPTIMIZERS = ("sgd", "adamw")
 
 log = logging.getLogger("train")
 
@@ -60,6 +62,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--validation", help="folder like aflw2000_data; default: aflw2000_data or its open/")
     add("--batch-size", type=int, default=1024, help="images a step over all devices (%(default)s)")
     add("--base-lr", type=float, default=0.08, help="learning rate (%(default)s)")
+    add("--optimizer", default="sgd", choices=OPTIMIZERS, help="adamw learns sooner (%(default)s)")
     add("--epochs", type=int, default=80, help="last epoch (%(default)s)")
     add("--start-epoch", type=int, default=1, help="first epoch; --resume overrides it")
     add("--warmup", type=int, default=5, help=f"epochs at {WARMUP_FACTOR} x base lr (%(default)s)")
@@ -91,8 +94,20 @@ def learning_rate(epoch: int, base_lr: float, warmup: int, milestones: list[int]
     return base_lr * DECAY_FACTOR ** sum(epoch > milestone for milestone in milestones)
 
 
-def build_optimizer(model: torch.nn.Module, base_lr: float) -> torch.optim.SGD:
-    """Stochastic gradient descent with Nesterov momentum and weight decay on everything."""
+def build_optimizer(
+    model: torch.nn.Module, base_lr: float, name: str = "sgd"
+) -> torch.optim.Optimizer:
+    """The published optimiser, or AdamW for short runs; both decay all parameters.
+
+    Args:
+        model: whose parameters to train.
+        base_lr: learning rate.
+        name: `sgd`, with Nesterov momentum, or `adamw`. The pose entries move the landmarks far
+            more than the others do: stochastic gradient descent needs thousands of steps at a
+            small learning rate where AdamW, which scales each gradient, needs dozens.
+    """
+    if name == "adamw":
+        return torch.optim.AdamW(model.parameters(), lr=base_lr, weight_decay=ADAMW_WEIGHT_DECAY)
     return torch.optim.SGD(
         model.parameters(),
         lr=base_lr,
@@ -354,7 +369,7 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
     torch.manual_seed(args.seed)
     model = model_building.build_model(args.arch, morphable=morphable, recipe=args.recipe)
     model = model.to(device, memory_format=torch.channels_last)
-    optimizer = build_optimizer(model, args.base_lr)
+    optimizer = build_optimizer(model, args.base_lr, args.optimizer)
     averaged = None
     if args.ema:
         averaging = get_ema_multi_avg_fn(args.ema)
@@ -365,7 +380,7 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
 
     network: torch.nn.Module = model
     if world_size > 1:
-        network = DistributedDataParallel(model, broadcast_buffers=False)
+        network = DistributedDataParallel(model)
     result = model if averaged is None else averaged.module
     criterion = SynergyLoss(args.recipe)
     guard = GuardedStep(model, optimizer)
