@@ -233,8 +233,8 @@ def _enlarged(landmarks_crop: np.ndarray) -> np.ndarray:
 
 
 def _angles(yaw: float, pitch: float, roll: float) -> str:
-    yaw, pitch, roll = (round(angle, 1) + 0.0 for angle in (yaw, pitch, roll))  # no -0.0
-    return f"yaw {yaw}, pitch {pitch}, roll {roll} degrees"
+    yaw, pitch, roll = (round(float(angle), 1) + 0.0 for angle in (yaw, pitch, roll))  # no -0.0
+    return f"yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f} degrees"
 
 
 def _label_angles(index: int, labels: EvaluationLabels) -> str:

@@ -215,6 +215,11 @@ def test_weights_find_their_own_morphable_model(command, monkeypatch, tmp_path):
         benchmark.load_model(command["weights"])
 
 
+def test_captions_round_every_kind_of_float():
+    text = benchmark._angles(np.float32(65.6), -0.04, 18)
+    assert text == "yaw 65.6, pitch 0.0, roll 18.0 degrees"
+
+
 # ---------------------------------------------------------------- bad input
 
 
