@@ -17,6 +17,7 @@ from utils import aflw2000, io
 from utils.crop import crop_to_photo
 from utils.ddfa import BENCHMARK, IN_THE_WILD, EvaluationCrops, preprocess
 from utils.metrics import landmark_nme
+from utils.params import MorphableModel
 from utils.pose import decode_pose
 
 COUNT = 7
@@ -43,12 +44,20 @@ def model(tiny_morphable) -> SynergyNet:
     return model
 
 
-@pytest.fixture
-def data(model, tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def made_once(model, tiny_morphable, tmp_path_factory) -> Path:
+    """Folder with the originals of `data` and `command`: data/, w.pth.tar and tiny/."""
+    folder = tmp_path_factory.mktemp("made_once")
+    write_data(folder / "data", model)
+    torch.save(describe(model) | {"state_dict": published_state(model)}, folder / "w.pth.tar")
+    write_morphable(folder / "tiny", tiny_morphable)
+    return folder
+
+
+def write_data(folder: Path, model: SynergyNet) -> None:
     """A test set of random crops whose true landmarks are the predictions, moved by OFFSET_PX in x,
     and whose true pose is the exact decoding, moved by 1, 2 and 4 degrees (yaw, pitch, roll).
     """
-    folder = tmp_path / "data"
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (COUNT, 120, 120, 3), np.uint8)
     names = [f"image{i:05d}.png" for i in range(COUNT)]
@@ -74,31 +83,39 @@ def data(model, tmp_path) -> Path:
     }
     for name, array in arrays.items():
         io.write_array(folder / "eval" / f"{name}.npy", array)
-    return folder
+
+
+def write_morphable(folder: Path, morphable: MorphableModel) -> None:
+    """A morphable model as a `3dmm_data` folder."""
+    half = (morphable.u / 2).numpy()
+    arrays = {
+        "u_shp": half,
+        "u_exp": morphable.u.numpy() - half,
+        "w_shp_sim": morphable.w_shp.numpy(),
+        "w_exp_sim": morphable.w_exp.numpy(),
+        "keypoints_sim": morphable.keypoints.numpy(),
+    }
+    for name, array in arrays.items():
+        io.write_array(folder / f"{name}.npy", array)
+    names = ("param_mean", "param_std")
+    whitening = {name: getattr(morphable, name).numpy() for name in names}
+    (folder / "param_whitening.pkl").write_bytes(pickle.dumps(whitening))
 
 
 @pytest.fixture
-def command(model, tiny_morphable, data, tmp_path) -> dict[str, Path | str]:
+def data(made_once, tmp_path) -> Path:
+    """The test set of `write_data`, to break as a test likes."""
+    return Path(shutil.copytree(made_once / "data", tmp_path / "data"))
+
+
+@pytest.fixture
+def command(made_once, data, tmp_path) -> dict[str, Path | str]:
     """Flags of a complete run on generated files, by name."""
-    torch.save(describe(model) | {"state_dict": published_state(model)}, tmp_path / "w.pth.tar")
-    folder = tmp_path / "tiny"
-    half = (tiny_morphable.u / 2).numpy()
-    for name, array in (
-        ("u_shp", half),
-        ("u_exp", tiny_morphable.u.numpy() - half),
-        ("w_shp_sim", tiny_morphable.w_shp.numpy()),
-        ("w_exp_sim", tiny_morphable.w_exp.numpy()),
-        ("keypoints_sim", tiny_morphable.keypoints.numpy()),
-    ):
-        io.write_array(folder / f"{name}.npy", array)
-    whitening = {
-        "param_mean": tiny_morphable.param_mean.numpy(),
-        "param_std": tiny_morphable.param_std.numpy(),
-    }
-    (folder / "param_whitening.pkl").write_bytes(pickle.dumps(whitening))
+    shutil.copy(made_once / "w.pth.tar", tmp_path)
+    folder = shutil.copytree(made_once / "tiny", tmp_path / "tiny")
     return {
         "weights": tmp_path / "w.pth.tar",
-        "morphable": folder,
+        "morphable": Path(folder),
         "data": data,
         "output": tmp_path / "results",
         "device": "cpu",
