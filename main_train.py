@@ -278,7 +278,7 @@ def resume(
     """Load a checkpoint of `save_checkpoint`; returns the epoch to start with.
 
     Raises:
-        InputError: not such a checkpoint, or of another arch, recipe or morphable model.
+        InputError: not such a checkpoint, or of another arch, recipe, optimiser or morphable model.
     """
     recipe = model.recipe
     entries = model_building.load_weights(model, path)
@@ -286,6 +286,9 @@ def resume(
         raise io.InputError(f"{path}: weights only; --resume needs a checkpoint of main_train.py")
     if model.recipe != recipe:
         raise io.InputError(f"{path}: trained with --recipe {model.recipe}, not {recipe}")
+    group, saved_group = optimizer.param_groups[0], entries["optimizer"]["param_groups"][0]
+    if group.keys() != saved_group.keys():
+        raise io.InputError(f"{path}: trained with another --optimizer")
     if averaged is not None:
         averaged.module.load_state_dict(model.state_dict())
         averaged.n_averaged.fill_(1)  # the next update averages instead of copying

@@ -218,9 +218,9 @@ def test_dry_run_writes_nothing(flags, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("recipe", ["released", "corrected"])
-def test_other_recipes_train(flags, tmp_path, recipe):
-    assert run(flags | {"--recipe": recipe, "--epochs": 1}) == 0
+@pytest.mark.parametrize(("recipe", "optimizer"), [("released", "sgd"), ("corrected", "adamw")])
+def test_other_recipes_and_optimizers_train(flags, tmp_path, recipe, optimizer):
+    assert run(flags | {"--recipe": recipe, "--optimizer": optimizer, "--epochs": 1}) == 0
     entries = io.read_checkpoint(checkpoint(tmp_path, 1))
     assert entries["recipe"] == recipe
 
@@ -262,10 +262,12 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(flags, tmp_path, capsys, ch
     assert list(tmp_path.glob("ckpts/*")) == []
 
 
-def test_resume_refuses_weights_and_other_recipes(flags, tmp_path, capsys):
+def test_resume_refuses_weights_other_recipes_and_optimizers(flags, tmp_path, capsys):
     assert run(flags | {"--epochs": 1}) == 0
     capsys.readouterr()
     assert run(flags | {"--resume": tmp_path / "ckpts" / "Tiny_weights.pth.tar"}) == 2
     assert "weights only" in capsys.readouterr().err
     assert run(flags | {"--resume": checkpoint(tmp_path, 1), "--recipe": "released"}) == 2
     assert "--recipe paper" in capsys.readouterr().err
+    assert run(flags | {"--resume": checkpoint(tmp_path, 1), "--optimizer": "adamw"}) == 2
+    assert "--optimizer" in capsys.readouterr().err
