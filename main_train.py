@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from torch.utils.data import DataLoader
 
 import benchmark
@@ -44,6 +44,7 @@ WEIGHT_DECAY = 5e-4  # on everything, biases and batch norms too
 ADAMW_WEIGHT_DECAY = 0.01  # decoupled from the gradient, hence of another size
 MAX_SKIPPED_IN_A_ROW = 50
 DRY_RUN_STEPS = 2
+STATISTICS_BATCHES = 50  # that averaged weights see before they are used
 OPTIMIZERS = ("sgd", "adamw")
 
 log = logging.getLogger("train")
@@ -202,6 +203,17 @@ def train_one_epoch(
         if guard.step(statistics) and averaged is not None:
             averaged.update_parameters(model)
         progress.update(len(images), {"loss": total, **parts})
+
+
+def measure_batch_norms(model: SynergyNet, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Measure the batch-norm statistics of averaged weights anew, on STATISTICS_BATCHES batches.
+
+    Averaged weights are smaller than the weights they average, and so are their activations:
+    neither the trained model's statistics nor the average of those fit them.
+    """
+    device = model.u.device
+    first = itertools.islice(batches, STATISTICS_BATCHES)
+    update_bn((ddfa.preprocess(images.to(device), ddfa.TRAIN) for images, _ in first), model)
 
 
 def unwrap(network: torch.nn.Module) -> SynergyNet:
@@ -376,7 +388,7 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
     averaged = None
     if args.ema:
         averaging = get_ema_multi_avg_fn(args.ema)
-        averaged = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
+        averaged = AveragedModel(model, multi_avg_fn=averaging)
     first = resume(args.resume, model, optimizer, averaged) if args.resume else args.start_epoch
     if first > args.epochs:
         raise io.InputError(f"nothing to train: the next epoch is {first}, --epochs {args.epochs}")
@@ -419,6 +431,8 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
         if args.dry_run:
             break
         if rank == 0 and (epoch % args.save_val_freq == 0 or epoch == args.epochs):
+            if averaged is not None:
+                measure_batch_norms(averaged.module, loader(epoch))
             validate(result, validation, device, args.workers)
             path = snapshot.with_name(f"{snapshot.name}_checkpoint_epoch_{epoch}.pth.tar")
             save_checkpoint(path, epoch, model, optimizer, averaged)

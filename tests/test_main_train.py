@@ -212,6 +212,29 @@ def test_train_resume_load_and_benchmark(flags, tmp_path, data, morphable_folder
     assert means[0] == pytest.approx(means[1], rel=1e-2)
 
 
+def test_averaged_weights_get_batch_norm_statistics_of_their_own(tiny_morphable):
+    """Eval mode must see what train mode saw; halved weights stand for averaged ones."""
+    torch.manual_seed(0)
+    model = build_model("mobilenet_025", morphable=tiny_morphable)
+    images = torch.randint(0, 256, (32, 120, 120, 3), dtype=torch.uint8)
+    batches = [(images, torch.zeros(32, 62))]
+    main_train.measure_batch_norms(model, batches)
+    with torch.no_grad():
+        for parameter in model.I2P.backbone.parameters():
+            parameter.mul_(0.5)
+    inputs = ddfa.preprocess(images, ddfa.BENCHMARK)
+
+    def gap():
+        with torch.no_grad():
+            seen, used = (model.train(mode).I2P(inputs)[1] for mode in (True, False))
+        return ((seen - used).norm() / seen.norm()).item()
+
+    assert gap() > 0.2
+    model.train()
+    main_train.measure_batch_norms(model, batches)
+    assert gap() < 0.05
+
+
 def test_dry_run_writes_nothing(flags, tmp_path, capsys):
     assert run(flags | {"--log-file": tmp_path / "train.log"}, "--dry-run") == 0
     assert "nothing was written" in capsys.readouterr().out
