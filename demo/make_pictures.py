@@ -1,0 +1,93 @@
+"""Make the README's pictures: run benchmark.py first, then `python demo/make_pictures.py`.
+
+alignment.png, ced.png and error_vs_yaw.png come from results/; synthetic.png shows a training set's
+first faces; open_model.png the open morphable model's mean face and sampled people.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+DEMO = Path(__file__).resolve().parent
+sys.path.insert(0, str(DEMO.parent))
+
+from utils import io  # noqa: E402
+from utils.open_model import load_head  # noqa: E402
+from utils.params import OPEN_FOLDER, load_morphable  # noqa: E402
+from utils.pose import Pose, compose_rotation  # noqa: E402
+from utils.rasterize import rasterize  # noqa: E402
+from utils.synthetic import Generator  # noqa: E402
+
+RESULTS = DEMO.parent / "results"
+SHOWN_OVERLAYS = (0, 3, 8, 13, 17, 23, 27, 43)
+SHEET_ROWS, SHEET_COLUMNS = 6, 14
+MESH_PX, UM_PER_PX = 300, 720.0
+CLAY_BGR = np.array([0.70, 0.78, 0.86])
+BACKGROUND = 0.11
+
+
+def tile(images: list[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures of one size, row by row."""
+    rows = [np.hstack(images[i : i + columns]) for i in range(0, len(images), columns)]
+    return np.vstack(rows)
+
+
+def vertex_normals(verts: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """(V, 3) unit normals; vertices without a triangle get (0, 0, 0)."""
+    a, b, c = (verts[triangles[:, corner]] for corner in range(3))
+    normals = np.zeros_like(verts)
+    for corner in range(3):
+        np.add.at(normals, triangles[:, corner], np.cross(b - a, c - a))
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+
+
+def clay(verts_model: np.ndarray, triangles: np.ndarray, yaw_deg: float) -> np.ndarray:
+    """A face as a shaded clay model with its 68 landmarks (its last vertices)."""
+    rotation = compose_rotation(Pose(*torch.tensor([yaw_deg, 0.0, 0.0]))).numpy()
+    turned = (verts_model - (0, -10_000, 60_000)) @ rotation.T
+    image_points = turned / UM_PER_PX * (1, -1, 1) + (MESH_PX / 2, MESH_PX / 2, 0)
+    normals = vertex_normals(turned, triangles)
+    light = np.clip(0.25 + normals @ (0.25, 0.35, 0.75), 0.05, 1)
+    picture, depth = rasterize(
+        image_points, triangles, light[:, None] * CLAY_BGR, MESH_PX, MESH_PX, BACKGROUND
+    )
+    picture = np.ascontiguousarray(picture * 255, np.uint8)
+    for x, y, z in image_points[-68:]:
+        if z > depth[int(y), int(x)] - 4:
+            cv2.circle(picture, (round(x * 16), round(y * 16)), 32, (60, 60, 230), -1, 16, 4)
+    return picture
+
+
+def main() -> int:
+    """Write the pictures beside this file."""
+    morphable, head = load_morphable(OPEN_FOLDER), load_head(OPEN_FOLDER)
+    generator = Generator(head, morphable)
+    faces = [
+        generator.draw(np.random.default_rng((1, i)))[0] for i in range(SHEET_ROWS * SHEET_COLUMNS)
+    ]
+    io.write_image(DEMO / "synthetic.jpg", tile(faces, SHEET_COLUMNS), 90)
+
+    mean = morphable.u.numpy().reshape(-1, 3).astype(float)
+    views = [clay(mean, morphable.triangles, yaw) for yaw in (0, 35, 75)]
+    for i, yaw in ((3, -20), (40, 20), (77, 45)):
+        offsets = morphable.w_shp.numpy() @ head.identities[i]
+        offsets = offsets + morphable.w_exp.numpy() @ head.expressions[i]
+        views.append(clay(mean + offsets.reshape(-1, 3), morphable.triangles, yaw))
+    io.write_image(DEMO / "open_model.jpg", tile(views, 6), 92)
+
+    overlays = [io.read_image(RESULTS / f"{i}.png") for i in SHOWN_OVERLAYS]
+    half = [cv2.resize(image, None, fx=0.5, fy=0.5) for image in overlays]
+    io.write_image(DEMO / "alignment.jpg", tile(half, 4), 90)
+    for name in ("ced.png", "error_vs_yaw.png"):
+        shutil.copyfile(RESULTS / name, DEMO / name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(io.run_command(lambda _: main(), None))
