@@ -72,6 +72,14 @@ def test_a_truncated_jpeg_with_an_end_marker_in_its_head_is_refused(tmp_path):
         io.read_image(path)
 
 
+@pytest.mark.parametrize("value", ["text", True, np.nan, np.inf, 1j])
+def test_arrays_hold_finite_numbers(tmp_path, value):
+    path = tmp_path / "array.npy"
+    np.save(path, np.array([value, value]))
+    with pytest.raises(io.InputError, match=r"array\.npy: .* not finite numbers"):
+        io.read_array(path)
+
+
 def test_hostile_pickles_are_refused_unread(tmp_path):
     path, trap = tmp_path / "evil.pkl", tmp_path / "trap"
     path.write_bytes(pickle.dumps({"param_mean": Hostile(trap)}))

@@ -91,8 +91,8 @@ def spoil_triangles(folder):
     scipy.io.savemat(folder / "tri.mat", {"tri": np.full((3, 2), 601)})
 
 
-def spoil_whitening(folder):
-    (folder / "param_whitening.pkl").write_bytes(pickle.dumps({"param_mean": np.zeros(62)}))
+def spoil_whitening(table):
+    return lambda folder: io.write_pickle(folder / "param_whitening.pkl", table)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,12 @@ def spoil_whitening(folder):
         (spoil_array("keypoints_sim.npy", lambda a: a + 1800), "keypoints_sim"),
         (spoil_array("keypoints_sim.npy", lambda a: a[:201]), "keypoints_sim"),
         (spoil_triangles, r"tri\.mat: triangles outside"),
-        (spoil_whitening, r"param_whitening\.pkl: no whitening"),
+        (spoil_array("u_shp.npy", lambda a: a * np.nan), r"u_shp\.npy: .* not finite"),
+        (spoil_whitening({"param_mean": np.zeros(62)}), r"param_whitening\.pkl: no whitening"),
+        (
+            spoil_whitening({"mean": np.full(62, np.nan), "std": np.ones(62)}),
+            r"param_whitening\.pkl: .* not finite",
+        ),
     ],
 )
 def test_a_broken_folder_is_named_in_one_line(folder, spoil, message):

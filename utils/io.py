@@ -76,10 +76,10 @@ def _is_truncated(data: bytes) -> bool:
 
 
 def read_array(path: str | os.PathLike, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
-    """Read a `.npy` array without pickle; `shape` may hold None for any length.
+    """Read a `.npy` array of finite numbers, without pickle; `shape` may hold None for any length.
 
     Raises:
-        InputError: missing, not an array, or of another shape.
+        InputError: missing, not an array, of another shape, or with values that are not finite.
     """
     try:
         with open(path, "rb") as file:
@@ -94,6 +94,17 @@ def read_array(path: str | os.PathLike, shape: tuple[int | None, ...] | None = N
     ):
         want = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise InputError(f"{path}: shape {array.shape}, expected {want}")
+    return require_finite(path, array)
+
+
+def require_finite(path: str | os.PathLike, array: np.ndarray) -> np.ndarray:
+    """The array itself when it holds finite numbers only.
+
+    Raises:
+        InputError: it holds anything else; names `path`, where the array comes from.
+    """
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise InputError(f"{path}: holds values that are not finite numbers")
     return array
 
 

@@ -119,9 +119,12 @@ def load_whitening(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
     table = io.read_pickle(path)
     for keys in (("param_mean", "param_std"), ("mean", "std")):
         if isinstance(table, dict) and all(key in table for key in keys):
-            mean, std = (np.asarray(table[key], np.float32).reshape(-1)[:N_PARAMS] for key in keys)
+            mean, std = (
+                io.require_finite(path, np.asarray(table[key])).reshape(-1)[:N_PARAMS]
+                for key in keys
+            )
             if len(mean) == len(std) == N_PARAMS and (std > 0).all():
-                return torch.from_numpy(mean.copy()), torch.from_numpy(std.copy())
+                return _float_tensor(mean), _float_tensor(std)
     raise io.InputError(
         f"{path}: no whitening of {N_PARAMS} parameters (param_mean, param_std) in it"
     )
