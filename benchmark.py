@@ -29,6 +29,7 @@ from utils import io, metrics, render
 from utils.crop import crop_to_photo, photo_to_crop
 from utils.ddfa import (
     BENCHMARK,
+    CROPS,
     OPEN_TEST_FOLDER,
     EvaluationCrops,
     EvaluationLabels,
@@ -206,7 +207,7 @@ def format_report(result: dict[str, Any]) -> str:
 def draw_overlay(index: int, crops: EvaluationCrops, predictions: Predictions) -> np.ndarray:
     """One crop twice, enlarged: predicted landmarks with the head's axes, and the true ones."""
     labels = crops.labels
-    crop = read_crop(crops.folder / "AFLW2000-3D_crop" / crops.names[index])
+    crop = read_crop(crops.folder / CROPS / crops.names[index])
     image = render.enlarge(crop, OVERLAY_PX)
     box, truth_photo = labels.roi_box[index], labels.landmarks[index]
     predicted = _enlarged(photo_to_crop(predictions.landmarks[index], box))

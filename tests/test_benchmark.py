@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -268,6 +269,17 @@ def shorten_pose(command: dict) -> str:
     return f"{path}: {COUNT - 3} rows for {COUNT - 2} images"
 
 
+def spoil_labels(name: str, change: Callable[[np.ndarray], np.ndarray], message: str) -> Callable:
+    """A way to break eval/NAME.npy, and what the error says about it."""
+
+    def break_it(command: dict) -> str:
+        path = command["data"] / "eval" / f"{name}.npy"
+        np.save(path, change(np.load(path)))
+        return f"{path}: {message}"
+
+    return break_it
+
+
 def skip_too_far(command: dict) -> str:
     path = command["data"] / "eval" / "ALFW2000-3D_pose_3ANG_skip.npy"
     io.write_array(path, np.array([0, COUNT]))
@@ -336,6 +348,14 @@ def unknown_device(command: dict) -> str:
         truncate_jpeg,
         shorten_labels,
         shorten_pose,
+        spoil_labels("AFLW2000-3D.pts68", lambda a: a * np.nan, "holds values that are not finite"),
+        spoil_labels("AFLW2000-3D.pts68", lambda a: a * 0, "landmarks of image00000.png span"),
+        spoil_labels("AFLW2000-3D-Reannotated.pts68", lambda a: a * 0, "landmarks of image00000"),
+        spoil_labels("AFLW2000-3D.pose", lambda a: a.astype(str), "holds values that are not"),
+        spoil_labels("ALFW2000-3D_pose_3ANG_excl", lambda a: a + np.inf, "holds values that are"),
+        spoil_labels("ALFW2000-3D_pose_3ANG_skip", lambda a: a.astype(str), "holds values that"),
+        spoil_labels("AFLW2000-3D_crop.roi_box", lambda a: a[:, [2, 1, 0, 3]], "box of image00000"),
+        spoil_labels("AFLW2000-3D_crop.roi_box", lambda a: a[:, [0, 1, 2, 1]], "box of image00000"),
         skip_too_far,
         no_test_set,
         no_morphable_model,

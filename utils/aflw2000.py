@@ -22,12 +22,11 @@ from tqdm import tqdm
 
 from utils import io
 from utils.crop import network_crop, roi_box_from_landmarks
+from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, write_labels
 from utils.params import N_LANDMARKS
 
 MAX_ANGLE_DEG = 99  # labels with a larger angle are left out of the pose error
 JPEG_QUALITY = 100  # quality 95 moves single NMEs by 0.4 percent points
-
-CROPS, LIST, EVAL = "AFLW2000-3D_crop", "AFLW2000-3D_crop.list", "eval"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,21 +106,18 @@ def _write(mat_files: list[Path], folder: Path, reannotated: str | os.PathLike |
         boxes.append(box)
     angles_deg = np.stack([label.angles_deg for label in labels])  # (N, 3) pitch, yaw, roll
     skipped = (np.abs(angles_deg) > MAX_ANGLE_DEG).any(axis=1)  # (N,)
-    arrays = {
-        "AFLW2000-3D.pts68.npy": np.stack([label.landmarks for label in labels]),
-        "AFLW2000-3D.pose.npy": angles_deg[:, 1],
-        "AFLW2000-3D_crop.roi_box.npy": np.stack(boxes).astype(np.float32),
-        # "ALFW" is how the published files spell it
-        "ALFW2000-3D_pose_3ANG_excl.npy": angles_deg[~skipped],
-        "ALFW2000-3D_pose_3ANG_skip.npy": skipped.nonzero()[0],
-    }
-    if reannotated is not None:
-        array = io.read_array(reannotated, (None, 2, N_LANDMARKS))
-        if len(array) != len(labels):
-            raise io.InputError(f"{reannotated}: {len(array)} rows for {len(labels)} images")
-        arrays["AFLW2000-3D-Reannotated.pts68.npy"] = array
-    for name, array in arrays.items():
-        io.write_array(folder / EVAL / name, array)
+    again = None if reannotated is None else io.read_array(reannotated, (None, 2, N_LANDMARKS))
+    if again is not None and len(again) != len(labels):
+        raise io.InputError(f"{reannotated}: {len(again)} rows for {len(labels)} images")
+    all_labels = EvaluationLabels(
+        landmarks=np.stack([label.landmarks for label in labels]),
+        reannotated=again,
+        yaw_deg=angles_deg[:, 1],
+        roi_box=np.stack(boxes).astype(np.float32),
+        pose_rows=(~skipped).nonzero()[0],
+        pose_deg=angles_deg[~skipped],
+    )
+    write_labels(folder / EVAL, all_labels)
     io.write_list(folder / LIST, [f"{mat_file.stem}.jpg" for mat_file in mat_files])
     return len(labels)
 

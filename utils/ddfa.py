@@ -26,6 +26,15 @@ from utils.params import IMG_SIZE, N_LANDMARKS, N_PARAMS, PIXEL_MEAN, PIXEL_STD,
 JITTER_RANGE = (0.6, 1.4)
 ERASE_PROBABILITY = 0.01
 
+# AFLW2000-3D's files; "ALFW" is how the published ones are spelt
+CROPS, LIST, EVAL = "AFLW2000-3D_crop", "AFLW2000-3D_crop.list", "eval"
+LANDMARKS_FILE = "AFLW2000-3D.pts68.npy"
+REANNOTATED_FILE = "AFLW2000-3D-Reannotated.pts68.npy"
+YAW_FILE = "AFLW2000-3D.pose.npy"
+ROI_BOX_FILE = "AFLW2000-3D_crop.roi_box.npy"
+POSE_FILE = "ALFW2000-3D_pose_3ANG_excl.npy"
+SKIPPED_FILE = "ALFW2000-3D_pose_3ANG_skip.npy"
+
 AFLW2000_FOLDER = ROOT / "aflw2000_data"
 OPEN_TEST_FOLDER = ROOT / "aflw2000_data" / "open"
 
@@ -206,10 +215,8 @@ def _read_params(path: str | os.PathLike) -> torch.Tensor:
     array = io.read_array(path) if Path(path).suffix == ".npy" else io.read_pickle(path)
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] < N_PARAMS:
         raise io.InputError(f"{path}: not an (N, {N_PARAMS}) array of whitened parameters")
-    array = np.ascontiguousarray(array[:, :N_PARAMS], np.float32)
-    if not np.isfinite(array).all():
-        raise io.InputError(f"{path}: holds values that are not finite")
-    return torch.from_numpy(array)
+    array = io.require_finite(path, array[:, :N_PARAMS])
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
 
 class EpochBatches:
@@ -285,62 +292,90 @@ class EvaluationCrops(Dataset):
     """The test crops of an `aflw2000_data` folder and their labels; an item is (120, 120, 3) uint8.
 
     Raises:
-        InputError: a file is missing or damaged, or the list and an array differ in length.
+        InputError: a file is missing or damaged, the list and an array differ in length, or a
+            box or an image's landmarks span no area.
     """
 
     def __init__(self, data_folder: str | os.PathLike):
         self.folder = Path(data_folder)
-        list_file = self.folder / "AFLW2000-3D_crop.list"
+        list_file = self.folder / LIST
         if not list_file.is_file():
             raise io.InputError(
-                f"{self.folder}: no test set here (AFLW2000-3D_crop.list is missing); make one "
-                f"with prepare_data.py aflw2000, or leave --data away to use the open one"
+                f"{self.folder}: no test set here ({LIST} is missing); make one with "
+                f"prepare_data.py aflw2000, or use the open one, aflw2000_data/open"
             )
         self.names = io.read_list(list_file)
         if not self.names:
             raise io.InputError(f"{list_file}: lists no image")
-        self.labels = _read_labels(self.folder / "eval", list_file, len(self.names))
+        self.labels = _read_labels(self.folder / EVAL, self.names)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        return torch.from_numpy(read_crop(self.folder / "AFLW2000-3D_crop" / self.names[index]))
+        return torch.from_numpy(read_crop(self.folder / CROPS / self.names[index]))
 
 
-def _read_labels(folder: Path, list_file: Path, count: int) -> EvaluationLabels:
-    def read(name: str, *shape: int, rows: int = count) -> np.ndarray:
+def _read_labels(folder: Path, names: list[str]) -> EvaluationLabels:
+    def read(name: str, *shape: int, rows: int = len(names)) -> np.ndarray:
         array = io.read_array(folder / name, (None, *shape))
         if len(array) != rows:
             raise io.InputError(
-                f"{folder / name}: {len(array)} rows for {rows} images of {list_file}; "
+                f"{folder / name}: {len(array)} rows for {rows} images of {folder.parent / LIST}; "
                 f"they must belong together"
             )
         return array
 
-    reannotated = "AFLW2000-3D-Reannotated.pts68.npy"
-    pose, skipped = "ALFW2000-3D_pose_3ANG_excl.npy", "ALFW2000-3D_pose_3ANG_skip.npy"
+    def read_landmarks(name: str, *shape: int) -> np.ndarray:
+        array = read(name, *shape)
+        refuse_empty(name, np.ptp(array[:, :2], axis=2), "landmarks")
+        return array
+
+    def refuse_empty(name: str, sizes: np.ndarray, what: str) -> None:
+        empty = (sizes <= 0).any(axis=1)  # (N,) of (N, 2) widths and heights
+        if empty.any():
+            raise io.InputError(f"{folder / name}: {what} of {names[empty.argmax()]} span no area")
+
+    roi_box = read(ROI_BOX_FILE, 4)
+    refuse_empty(ROI_BOX_FILE, roi_box[:, 2:] - roi_box[:, :2], "box")
     pose_rows = pose_deg = None
-    if (folder / pose).is_file():
-        skip = io.read_array(folder / skipped, (None,))
-        if len(skip) and (skip.min() < 0 or skip.max() >= count):
-            raise io.InputError(f"{folder / skipped}: indices outside the {count} images")
-        pose_rows = np.setdiff1d(np.arange(count), skip)  # (M,)
-        pose_deg = read(pose, 3, rows=len(pose_rows))
-    has_reannotated = (folder / reannotated).is_file()
+    if (folder / POSE_FILE).is_file():
+        skip = io.read_array(folder / SKIPPED_FILE, (None,))
+        if len(skip) and (skip.min() < 0 or skip.max() >= len(names)):
+            raise io.InputError(f"{folder / SKIPPED_FILE}: indices outside the {len(names)} images")
+        pose_rows = np.setdiff1d(np.arange(len(names)), skip)  # (M,)
+        pose_deg = read(POSE_FILE, 3, rows=len(pose_rows))
+    has_reannotated = (folder / REANNOTATED_FILE).is_file()
     return EvaluationLabels(
-        landmarks=read("AFLW2000-3D.pts68.npy", 3, N_LANDMARKS),
-        reannotated=read(reannotated, 2, N_LANDMARKS) if has_reannotated else None,
-        yaw_deg=read("AFLW2000-3D.pose.npy"),
-        roi_box=read("AFLW2000-3D_crop.roi_box.npy", 4),
+        landmarks=read_landmarks(LANDMARKS_FILE, 3, N_LANDMARKS),
+        reannotated=read_landmarks(REANNOTATED_FILE, 2, N_LANDMARKS) if has_reannotated else None,
+        yaw_deg=read(YAW_FILE),
+        roi_box=roi_box,
         pose_rows=pose_rows,
         pose_deg=pose_deg,
     )
 
 
+def write_labels(folder: Path, labels: EvaluationLabels) -> None:
+    """Write labels into an `eval` folder, as `EvaluationCrops` reads them."""
+    arrays = {
+        LANDMARKS_FILE: labels.landmarks,
+        YAW_FILE: labels.yaw_deg,
+        ROI_BOX_FILE: labels.roi_box,
+    }
+    if labels.reannotated is not None:
+        arrays[REANNOTATED_FILE] = labels.reannotated
+    if labels.pose_rows is not None:
+        rows = np.arange(len(labels.landmarks))
+        arrays[SKIPPED_FILE] = np.setdiff1d(rows, labels.pose_rows)
+        arrays[POSE_FILE] = labels.pose_deg
+    for name, array in arrays.items():
+        io.write_array(folder / name, array)
+
+
 def default_test_folder() -> Path:
-    """AFLW2000-3D in `aflw2000_data/` when it is there, else the open test set that ships."""
-    has_real = (AFLW2000_FOLDER / "AFLW2000-3D_crop.list").is_file()
+    """AFLW2000-3D in `aflw2000_data/`, even in part, else the open test set that ships."""
+    has_real = any((AFLW2000_FOLDER / name).exists() for name in (CROPS, LIST, EVAL))
     return AFLW2000_FOLDER if has_real else OPEN_TEST_FOLDER
 
 

@@ -18,7 +18,6 @@ import dataclasses
 import functools
 import multiprocessing
 import os
-import pickle
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -30,6 +29,7 @@ from tqdm import tqdm
 
 from utils import io
 from utils.crop import crop_to_photo
+from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, write_labels
 from utils.open_model import OpenHead, load_head
 from utils.params import (
     EXPR,
@@ -304,8 +304,7 @@ def write_training_set(
     params = _write_pictures(job, count, workers)
     params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
     io.write_list(output / TRAINING_LIST, [image_name(i) for i in range(count)])
-    with io.whole_file(output / TRAINING_PARAMS) as temporary:
-        temporary.write_bytes(pickle.dumps(params_w.astype(np.float32), protocol=4))
+    io.write_pickle(output / TRAINING_PARAMS, params_w.astype(np.float32))
 
 
 def write_test_set(
@@ -320,10 +319,10 @@ def write_test_set(
     The crops are taken to come from photos of 450 px, as AFLW2000-3D's do. Arguments are those of
     `write_training_set`.
     """
-    labels = _generator(Path(morphable_folder), True).labels
+    sampler = _generator(Path(morphable_folder), True).labels
     output = io.make_output_folder(output)
-    images = io.make_output_folder(output / "AFLW2000-3D_crop")
-    (output / "AFLW2000-3D_crop.list").unlink(missing_ok=True)
+    images = io.make_output_folder(output / CROPS)
+    (output / LIST).unlink(missing_ok=True)
     rng = np.random.default_rng(seed)
     yaws_deg = sample_test_yaws(count, rng)
     job = _Job(Path(morphable_folder), images, seed, held_out=True, yaws_deg=yaws_deg)
@@ -333,14 +332,17 @@ def write_test_set(
     roi_box = np.concatenate([start, start + side[:, None]], 1).astype(np.float64)  # (N, 4)
     pose = decode_pose(torch.from_numpy(params), "exact")
     pose_deg = torch.stack([pose.pitch, pose.yaw, pose.roll], 1).numpy()  # (N, 3)
-    evaluation = output / "eval"
-    landmarks = crop_to_photo(decode_landmarks(labels, params), roi_box)
-    io.write_array(evaluation / "AFLW2000-3D.pts68.npy", landmarks.astype(np.float32))
-    io.write_array(evaluation / "AFLW2000-3D.pose.npy", pose_deg[:, 1])
-    io.write_array(evaluation / "AFLW2000-3D_crop.roi_box.npy", roi_box)
-    io.write_array(evaluation / "ALFW2000-3D_pose_3ANG_excl.npy", pose_deg)
-    io.write_array(evaluation / "ALFW2000-3D_pose_3ANG_skip.npy", np.zeros(0, np.int64))
-    io.write_list(output / "AFLW2000-3D_crop.list", [image_name(i) for i in range(count)])
+    landmarks = crop_to_photo(decode_landmarks(sampler, params), roi_box)
+    labels = EvaluationLabels(
+        landmarks=landmarks.astype(np.float32),
+        reannotated=None,
+        yaw_deg=pose_deg[:, 1],
+        roi_box=roi_box,
+        pose_rows=np.arange(count),
+        pose_deg=pose_deg,
+    )
+    write_labels(output / EVAL, labels)
+    io.write_list(output / LIST, [image_name(i) for i in range(count)])
 
 
 def sample_test_yaws(count: int, rng: np.random.Generator) -> np.ndarray:
