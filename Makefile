@@ -20,5 +20,5 @@ env: $(VENV)/.complete
 
 $(VENV)/.complete: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check ".[dev,timm]"
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check ".[dev,timm,open-model]"
 	touch $@
