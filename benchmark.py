@@ -336,11 +336,12 @@ def main(args: argparse.Namespace) -> int:
         raise io.InputError("--batch-size must be at least 1, --workers at least 0")
     device = choose_device(args.device)
     output = io.make_output_folder(args.output)
-    model = load_model(args.weights, args.arch, args.morphable, args.whitening)
-    data_folder = args.data or default_test_folder()
-    if data_folder == OPEN_TEST_FOLDER:
+    if not args.morphable and default_morphable_folder() == OPEN_FOLDER:
+        print("3dmm_data/ has no Basel Face Model: using the open morphable model that ships")
+    if not args.data and default_test_folder() == OPEN_TEST_FOLDER:
         print("aflw2000_data/ has no AFLW2000-3D: scoring the open synthetic test set that ships")
-    crops = EvaluationCrops(data_folder)
+    model = load_model(args.weights, args.arch, args.morphable, args.whitening)
+    crops = EvaluationCrops(args.data or default_test_folder())
     print(
         f"weights {args.weights}, arch {model.arch}, "
         f"morphable model {model.morphable_id['name']}, test set {_relative(crops.folder)}"

@@ -16,15 +16,17 @@ import benchmark
 from model_building import SynergyNet, build_model, describe, published_state
 from utils import aflw2000, io
 from utils.crop import crop_to_photo
-from utils.ddfa import BENCHMARK, IN_THE_WILD, EvaluationCrops, preprocess
+from utils.ddfa import BENCHMARK, IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops, preprocess
 from utils.metrics import landmark_nme
-from utils.params import MorphableModel
+from utils.params import OPEN_FOLDER, ROOT, MorphableModel
 from utils.pose import decode_pose
 
 COUNT = 7
 YAW_DEG = np.array([0, -20, 40, -50, 70, 80, 10], np.float32)
 SKIPPED = [2, 5]
 OFFSET_PX = 3.0
+
+SHIPPED_NME_PERCENT = 6.0
 
 # "Real data check" of the development material's reference/README.md, and its tolerances
 REAL_NME_PERCENT = [2.29, 4.32, 4.33, 2.39, 4.71, 1.74, 2.18, 4.26]
@@ -100,7 +102,7 @@ def write_morphable(folder: Path, morphable: MorphableModel) -> None:
         io.write_array(folder / f"{name}.npy", array)
     names = ("param_mean", "param_std")
     whitening = {name: getattr(morphable, name).numpy() for name in names}
-    (folder / "param_whitening.pkl").write_bytes(pickle.dumps(whitening))
+    io.write_pickle(folder / "param_whitening.pkl", whitening)
 
 
 @pytest.fixture
@@ -233,9 +235,37 @@ def test_weights_find_their_own_morphable_model(command, monkeypatch, tmp_path):
         benchmark.load_model(command["weights"])
 
 
+def test_open_folders_are_announced_when_nothing_real_is_there(command, monkeypatch, capsys):
+    """Without --data and --morphable; generated folders stand for the ones that ship."""
+    monkeypatch.setattr(benchmark, "write_pictures", lambda *_: None)
+    data, morphable = command.pop("data"), command.pop("morphable")
+    for name, folder in (("test", data), ("morphable", morphable)):
+        monkeypatch.setattr(benchmark, f"default_{name}_folder", lambda folder=folder: folder)
+    assert run(command) == 0
+    assert " has no " not in capsys.readouterr().out
+    monkeypatch.setattr(benchmark, "OPEN_TEST_FOLDER", data)
+    monkeypatch.setattr(benchmark, "OPEN_FOLDER", morphable)
+    assert run(command) == 0
+    printed = capsys.readouterr().out
+    assert "aflw2000_data/ has no AFLW2000-3D: scoring the open synthetic test set" in printed
+    assert "3dmm_data/ has no Basel Face Model: using the open morphable model" in printed
+    assert run(command | {"data": data, "morphable": morphable}) == 0  # as the user asked
+    assert " has no " not in capsys.readouterr().out
+
+
 def test_captions_round_every_kind_of_float():
     text = benchmark._angles(np.float32(65.6), -0.04, 18)
     assert text == "yaw 65.6, pitch 0.0, roll 18.0 degrees"
+
+
+def test_shipped_weights_on_the_shipped_test_set(tmp_path):
+    weights = ROOT / "pretrained" / "open_mobilenet_v2.pth.tar"
+    folders = {"data": OPEN_TEST_FOLDER, "morphable": OPEN_FOLDER, "output": tmp_path}
+    assert run(folders | {"weights": weights, "device": "cpu", "workers": "0"}) == 0
+    result = io.read_json(tmp_path / "benchmark.json")
+    assert result["images"] == len(io.read_list(OPEN_TEST_FOLDER / "AFLW2000-3D_crop.list"))
+    assert result["nme"]["mean"] < SHIPPED_NME_PERCENT
+    assert weights.stat().st_size < 20e6
 
 
 # ---------------------------------------------------------------- bad input
@@ -307,8 +337,28 @@ def no_weights(command: dict) -> str:
 
 
 def hostile_weights(command: dict) -> str:
-    command["weights"].write_bytes(b"cposix\nsystem\n(S'echo hacked >&2'\ntR.")
+    write_hostile(command["weights"], command)
     return f"{command['weights']}: not a checkpoint of plain tensors"
+
+
+def hostile_whitening(command: dict) -> str:
+    command["whitening"] = write_hostile(command["data"] / "whitening.pkl", command)
+    return f"{command['whitening']}: refused, not a pickle of plain arrays"
+
+
+def hostile_morphable_model(command: dict) -> str:
+    path = write_hostile(command["morphable"] / "param_whitening.pkl", command)
+    return f"{path}: refused, not a pickle of plain arrays"
+
+
+def write_hostile(path: Path, command: dict) -> Path:
+    """A pickle that makes the folder `trap` when it is read as pickles are."""
+    path.write_bytes(b"cos\nmkdir\n(V%s\ntR." % str(trap(command)).encode())
+    return path
+
+
+def trap(command: dict) -> Path:
+    return command["data"] / "trap"
 
 
 def weights_of_another_arch(command: dict) -> str:
@@ -362,6 +412,8 @@ def unknown_device(command: dict) -> str:
         output_is_a_file,
         no_weights,
         hostile_weights,
+        hostile_whitening,
+        hostile_morphable_model,
         weights_of_another_arch,
         unknown_arch,
         whitening_needed,
@@ -378,6 +430,13 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(command, capsys, break_it):
     assert message in error
     assert error.count("\n") == 1
     assert not (Path(command["output"]) / "benchmark.json").exists()
+    assert not trap(command).exists()
+
+
+def test_the_trap_would_work(command):
+    """Else its absence above would prove nothing."""
+    pickle.loads(write_hostile(command["weights"], command).read_bytes())
+    assert trap(command).is_dir()
 
 
 # ---------------------------------------------------------------- real images

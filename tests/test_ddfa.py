@@ -235,3 +235,23 @@ def test_crops_have_one_size(crops_folder):
     cv2.imwrite(str(crops_folder / "images" / "00.png"), np.zeros((120, 100, 3), np.uint8))
     with pytest.raises(io.InputError, match=r"00\.png: 100x120 px, expected 120x120"):
         training_crops(crops_folder)[0]
+
+
+# ---------------------------------------------------------------- the test set that is used
+
+
+def test_the_real_test_set_wins_over_the_open_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(ddfa, "AFLW2000_FOLDER", tmp_path)
+    (tmp_path / "open").mkdir()
+    assert ddfa.default_test_folder() == ddfa.OPEN_TEST_FOLDER
+    io.write_list(tmp_path / "AFLW2000-3D_crop.list", ["image00002.jpg"])
+    assert ddfa.default_test_folder() == tmp_path
+
+
+@pytest.mark.parametrize("part", ["AFLW2000-3D_crop/image00002.jpg", "AFLW2000-3D_crop.list"])
+def test_a_real_test_set_in_part_is_an_error_that_names_it(tmp_path, monkeypatch, part):
+    monkeypatch.setattr(ddfa, "AFLW2000_FOLDER", tmp_path)
+    (tmp_path / part).parent.mkdir(exist_ok=True)
+    (tmp_path / part).write_text("image00002.jpg")
+    with pytest.raises(io.InputError, match=f"^{tmp_path}"):
+        ddfa.EvaluationCrops(ddfa.default_test_folder())

@@ -126,3 +126,10 @@ def test_the_real_model_wins_over_the_open_one(tmp_path, monkeypatch):
     assert params.default_morphable_folder() == params.OPEN_FOLDER
     (tmp_path / "u_shp.npy").touch()
     assert params.default_morphable_folder() == tmp_path
+
+
+def test_a_real_model_in_part_is_an_error_that_names_it(folder, monkeypatch):
+    monkeypatch.setattr(params, "BFM_FOLDER", folder)
+    (folder / "u_shp.npy").unlink()
+    with pytest.raises(io.InputError, match=rf"{folder}: .*u_shp\.npy is missing"):
+        load_morphable(params.default_morphable_folder())

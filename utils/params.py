@@ -82,7 +82,7 @@ def load_morphable(folder: str | Path) -> MorphableModel:
     if not (folder / "u_shp.npy").is_file():
         raise io.InputError(
             f"{folder}: no morphable model here (u_shp.npy is missing); "
-            f"see README, 'Data', or leave --morphable away to use the open model"
+            f"see README, 'Data', or use the open one, 3dmm_data/open"
         )
     u_shp = io.read_array(folder / "u_shp.npy", (None, 1))
     rows = len(u_shp)
@@ -131,8 +131,9 @@ def load_whitening(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def default_morphable_folder() -> Path:
-    """The Basel Face Model in `3dmm_data/` when it is there, else the open model that ships."""
-    return BFM_FOLDER if (BFM_FOLDER / "u_shp.npy").is_file() else OPEN_FOLDER
+    """The Basel Face Model in `3dmm_data/`, even in part, else the open model that ships."""
+    arrays = ("u_shp.npy", "u_exp.npy", "w_shp_sim.npy", "w_exp_sim.npy")
+    return BFM_FOLDER if any((BFM_FOLDER / name).exists() for name in arrays) else OPEN_FOLDER
 
 
 def _float_tensor(array: np.ndarray) -> torch.Tensor:
