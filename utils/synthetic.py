@@ -241,8 +241,6 @@ def image_name(index: int) -> str:
 
 def _write_pictures(job: _Job, count: int, workers: int) -> np.ndarray:
     """Write pictures with `workers` processes (0: this one); real parameters (count, 62)."""
-    if count < 1 or workers < 0:
-        raise io.InputError(f"{count} pictures by {workers} workers: need at least 1 and 0")
     progress = functools.partial(tqdm, total=count, unit="face", disable=None)
     if workers == 0:
         return np.stack(list(progress(map(job.write, range(count)))))
