@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance  # the baseline; torchvision depends on Pillow
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -30,19 +30,14 @@ from utils import ddfa, io
 from utils.inference import choose_device, make_regressor
 from utils.params import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
 
-REPEATS = 9
-N_VERTICES = 53_215  # the Basel Face Model's, as SynergyNet cuts it
-N_IMAGES = 256
-DECODED_FACES = 32
+Stage = tuple[Callable[[], object], Callable[[], object]]  # baseline and ours, same work
 
 
-def measure(
-    baseline: Callable[[], object], ours: Callable[[], object], device: torch.device
-) -> tuple[float, float]:
-    """Median seconds of the two over REPEATS runs in turns, after one run to warm up."""
+def measure(stage: Stage, device: torch.device, repeats: int) -> tuple[float, float]:
+    """Median seconds of the two over `repeats` runs in turns, after one run to warm up."""
     seconds: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(REPEATS + 1):
-        for run, times in zip((baseline, ours), seconds, strict=True):
+    for repeat in range(repeats + 1):
+        for run, times in zip(stage, seconds, strict=True):
             start = time.perf_counter()
             run()
             if device.type == "cuda":
@@ -52,11 +47,11 @@ def measure(
     return float(np.median(seconds[0])), float(np.median(seconds[1]))
 
 
-def random_morphable() -> MorphableModel:
-    """A face model of real size and random content."""
+def random_morphable(n_vertices: int) -> MorphableModel:
+    """A face model of random content."""
     rng = np.random.default_rng(0)
-    rows = 3 * N_VERTICES
-    landmarks = rng.choice(N_VERTICES, N_LANDMARKS, replace=False)
+    rows = 3 * n_vertices
+    landmarks = rng.choice(n_vertices, N_LANDMARKS, replace=False)
     mean = np.zeros(N_PARAMS, np.float32)
     mean[[0, 5, 10]] = 5e-4  # scale, px per micrometre
 
@@ -78,8 +73,8 @@ def random_morphable() -> MorphableModel:
 # ---------------------------------------------------------------- stages
 
 
-def inference(model: SynergyNet, batch: int, device: torch.device) -> tuple[float, float]:
-    """Seconds a batch: pre-processed images to parameters."""
+def inference(model: SynergyNet, batch: int, device: torch.device) -> Stage:
+    """A batch of pre-processed images to parameters."""
     images = torch.randn(batch, 3, IMG_SIZE, IMG_SIZE, device=device)
     plain = model.to(device).eval()
     regress = make_regressor(model, device)
@@ -89,30 +84,28 @@ def inference(model: SynergyNet, batch: int, device: torch.device) -> tuple[floa
         return plain.regress(images)
 
     channels_last = images.contiguous(memory_format=torch.channels_last)  # as preprocess returns
-    return measure(baseline, lambda: regress(channels_last), device)
+    return baseline, lambda: regress(channels_last)
 
 
-def loading(device: torch.device) -> tuple[float, float]:
-    """Seconds for N_IMAGES training images in one process: files to the network's input."""
+def loading(folder: Path, count: int, device: torch.device) -> Stage:
+    """`count` training images, written to `folder`, to the network's input in one process."""
     rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        names = [f"{i}.jpg" for i in range(N_IMAGES)]
-        for name in names:
-            smooth = cv2.resize(rng.integers(0, 256, (12, 12, 3), np.uint8), (IMG_SIZE, IMG_SIZE))
-            io.write_image(folder / name, smooth, quality=95)
-        io.write_list(folder / "list", names)
-        io.write_array(folder / "params.npy", np.zeros((N_IMAGES, N_PARAMS), np.float32))
-        crops = ddfa.TrainingCrops(folder, folder / "list", folder / "params.npy", seed=0)
+    names = [f"{i}.jpg" for i in range(count)]
+    for name in names:
+        smooth = cv2.resize(rng.integers(0, 256, (12, 12, 3), np.uint8), (IMG_SIZE, IMG_SIZE))
+        io.write_image(folder / name, smooth)
+    io.write_list(folder / "list", names)
+    io.write_array(folder / "params.npy", np.zeros((count, N_PARAMS), np.float32))
+    crops = ddfa.TrainingCrops(folder, folder / "list", folder / "params.npy")
 
-        def baseline() -> torch.Tensor:
-            return torch.stack([_load_plainly(folder / name, rng) for name in names]).to(device)
+    def baseline() -> torch.Tensor:
+        return torch.stack([_load_plainly(folder / name, rng) for name in names]).to(device)
 
-        def ours() -> torch.Tensor:
-            images, _ = next(iter(ddfa.training_loader(crops, N_IMAGES, epoch=0, workers=0)))
-            return ddfa.preprocess(images.to(device), ddfa.TRAIN)
+    def ours() -> torch.Tensor:
+        images, _ = next(iter(ddfa.training_loader(crops, count, epoch=0, workers=0)))
+        return ddfa.preprocess(images.to(device), ddfa.TRAIN)
 
-        return measure(baseline, ours, device)
+    return baseline, ours
 
 
 def _load_plainly(path: Path, rng: np.random.Generator) -> torch.Tensor:
@@ -129,8 +122,8 @@ def _load_plainly(path: Path, rng: np.random.Generator) -> torch.Tensor:
     return (bordered - 127.5) / 128
 
 
-def training(morphable: MorphableModel, batch: int, device: torch.device) -> tuple[float, float]:
-    """Seconds a training step in float32: pixels on the device to updated weights."""
+def training(morphable: MorphableModel, batch: int, device: torch.device) -> Stage:
+    """A training step in float32: pixels on the device to updated weights."""
     images = torch.randint(256, (batch, IMG_SIZE, IMG_SIZE, 3), dtype=torch.uint8, device=device)
     targets = torch.randn(batch, N_PARAMS, device=device)
     criterion = SynergyLoss()
@@ -151,12 +144,12 @@ def training(morphable: MorphableModel, batch: int, device: torch.device) -> tup
     def ours() -> None:
         main_train.train_one_epoch(model, criterion, guard, [(images, targets)], progress)
 
-    return measure(baseline, ours, device)
+    return baseline, ours
 
 
-def dense_decode(model: SynergyNet, device: torch.device) -> tuple[float, float]:
-    """Seconds for DECODED_FACES faces: whitened parameters to all vertices."""
-    params_w = torch.randn(DECODED_FACES, N_PARAMS, device=device)
+def dense_decode(model: SynergyNet, count: int, device: torch.device) -> Stage:
+    """`count` faces: whitened parameters to all vertices."""
+    params_w = torch.randn(count, N_PARAMS, device=device)
     arrays = {name: value.cpu().numpy() for name, value in model.named_buffers(recurse=False)}
     faces = params_w.cpu().numpy()
 
@@ -167,7 +160,7 @@ def dense_decode(model: SynergyNet, device: torch.device) -> tuple[float, float]
     def ours() -> torch.Tensor:
         return model.vertices(params_w)
 
-    return measure(baseline, ours, device)
+    return baseline, ours
 
 
 def _decode_plainly(face: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -186,28 +179,39 @@ def _decode_plainly(face: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarr
 
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or a number")
+    add = parser.add_argument
+    add("--device", default="auto", help="auto, cpu, cuda or a number")
+    add("--repeats", type=int, default=9, help="timed runs of each side (default: %(default)s)")
+    add("--inference-batches", type=int, nargs="+", default=[1, 64], help="default: 1 64")
+    add("--training-batch", type=int, help="default: 32 on a CPU, 1024 on a GPU")
+    add("--images", type=int, default=256, help="images to load (default: %(default)s)")
+    add("--faces", type=int, default=32, help="faces to decode (default: %(default)s)")
+    add("--vertices", type=int, default=53_215, help="default: the Basel Face Model's, %(default)s")
     return parser
 
 
 def main(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     torch.manual_seed(0)
-    morphable = random_morphable()
+    morphable = random_morphable(args.vertices)
     model = build_model(morphable=morphable)
-    print(f"MobileNetV2 on {device}, {torch.get_num_threads()} CPU threads, medians of {REPEATS}\n")
+    threads = torch.get_num_threads()
+    print(f"MobileNetV2 on {device}, {threads} CPU threads, medians of {args.repeats}\n")
     print("| stage | baseline, items/s | ours, items/s | ratio |\n|---|---:|---:|---:|")
 
-    def row(stage: str, items: int, seconds: tuple[float, float]) -> None:
-        plain, ours = seconds
-        print(f"| {stage} | {items / plain:.0f} | {items / ours:.0f} | {plain / ours:.2f} |")
+    def row(name: str, items: int, stage: Stage) -> None:
+        plain, ours = measure(stage, device, args.repeats)
+        print(f"| {name} | {items / plain:.0f} | {items / ours:.0f} | {plain / ours:.2f} |")
 
-    for batch in (1, 64):
+    for batch in args.inference_batches:
         row(f"inference, batch {batch}", batch, inference(model, batch, device))
-    row("image loading and pre-processing, one process", N_IMAGES, loading(device))
-    batch = 32 if device.type == "cpu" else 1024
+    with tempfile.TemporaryDirectory() as folder:
+        stage = loading(Path(folder), args.images, device)
+        row("image loading and pre-processing, one process", args.images, stage)
+    batch = args.training_batch or (32 if device.type == "cpu" else 1024)
     row(f"training step, batch {batch}", batch, training(morphable, batch, device))
-    row(f"dense decode, {N_VERTICES} vertices", DECODED_FACES, dense_decode(model, device))
+    stage = dense_decode(model, args.faces, device)
+    row(f"dense decode, {args.vertices} vertices", args.faces, stage)
     return 0
 
 
