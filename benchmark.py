@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from backbone_nets import THREEDDFA_V2
-from model_building import SynergyNet, build_model, load_weights
+from model_building import SynergyNet, build_model, load_weights, morphable_hash
 from utils import io, metrics, render
 from utils.crop import crop_to_photo, photo_to_crop
 from utils.ddfa import (
@@ -288,7 +288,8 @@ def load_model(
     """
     checkpoint = io.read_checkpoint(weights)
     arch = arch or checkpoint.get("arch", "mobilenet_v2")
-    if arch == THREEDDFA_V2 and whitening is None:
+    foreign = arch == THREEDDFA_V2 and morphable_hash(checkpoint) is None
+    if foreign and whitening is None:
         raise io.InputError(
             f"{weights}: 3DDFA_V2's weights carry no whitening; "
             f"pass its param_mean_std_62d_120x120.pkl with --whitening"
@@ -296,7 +297,15 @@ def load_model(
     model = build_model(arch, morphable=_choose_morphable(morphable, checkpoint))
     load_weights(model, weights)
     if whitening is not None:
-        model.param_mean, model.param_std = load_whitening(whitening)
+        mean, std = load_whitening(whitening)
+        # weights that name no face model belong to the one that came with their whitening
+        pairs = ((mean, model.param_mean), (std, model.param_std))
+        if foreign and not all(torch.allclose(*pair) for pair in pairs):
+            raise io.InputError(
+                f"{whitening}: not the whitening of morphable model {model.morphable_id['name']}, "
+                f"so these weights belong to another; pass its folder with --morphable"
+            )
+        model.param_mean, model.param_std = mean, std
     return model
 
 
@@ -305,8 +314,8 @@ def _choose_morphable(
 ) -> MorphableModel:
     folders = [folder] if folder else dict.fromkeys([default_morphable_folder(), OPEN_FOLDER])
     models = [load_morphable(f) for f in folders]
-    named = checkpoint.get("morphable")
-    return next((m for m in models if {"name": m.name, "hash": m.hash} == named), models[0])
+    named = morphable_hash(checkpoint)
+    return next((model for model in models if model.hash == named), models[0])
 
 
 def get_args_parser() -> argparse.ArgumentParser:

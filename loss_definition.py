@@ -7,15 +7,17 @@ Source: SynergyNet, section 3.4, equations 6-9; Feng et al., "Wing Loss", CVPR 2
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from utils.params import EXPR, N_EXPR, N_SHAPE, POSE, SHAPE
+from utils.params import EXPR, N_EXPR, N_SHAPE, POSE, RECIPES, SHAPE
 
 WING_WIDTH = 10.0  # crop px
 WING_CURVATURE = 2.0
+LOG_AT_WING_WIDTH = math.log1p(WING_WIDTH / WING_CURVATURE)
 
 # weights of the five parts; section 4.1
 LANDMARK_WEIGHT = 0.05
@@ -40,11 +42,8 @@ class WingLoss(nn.Module):
         """Any two tensors of one shape -> scalar."""
         distance = (prediction - target).abs()
         near = WING_WIDTH * torch.log1p(distance / WING_CURVATURE)
-        far = distance - (WING_WIDTH - WING_WIDTH * _LOG_AT_WIDTH)
+        far = distance - (WING_WIDTH - WING_WIDTH * LOG_AT_WING_WIDTH)
         return torch.where(distance < WING_WIDTH, near, far).mean()
-
-
-_LOG_AT_WIDTH = torch.log1p(torch.tensor(WING_WIDTH / WING_CURVATURE, dtype=torch.float64)).item()
 
 
 class ParamLoss(nn.Module):
@@ -76,10 +75,14 @@ class SynergyLoss(nn.Module):
 
     Args:
         recipe: `released`, `paper` or `corrected`; the last two differ in the network only.
+    Raises:
+        ValueError: any other recipe.
     """
 
     def __init__(self, recipe: str = "paper") -> None:
         super().__init__()
+        if recipe not in RECIPES:
+            raise ValueError(f"unknown recipe '{recipe}'; choose from {', '.join(RECIPES)}")
         self.wing = WingLoss()
         self.param = ParamLoss(released=recipe == "released")
 

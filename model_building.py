@@ -22,9 +22,18 @@ from torch.nn import functional as F
 from backbone_nets import THREEDDFA_V2, build_backbone
 from backbone_nets.mobilenet_v1 import from_3ddfa_v2
 from utils import io
-from utils.params import EXPR, IMG_SIZE, N_EXPR, N_POSE, N_SHAPE, POSE, SHAPE, MorphableModel
+from utils.params import (
+    EXPR,
+    IMG_SIZE,
+    N_EXPR,
+    N_POSE,
+    N_SHAPE,
+    POSE,
+    RECIPES,
+    SHAPE,
+    MorphableModel,
+)
 
-RECIPES = ("released", "paper", "corrected")
 RESIDUAL_SCALE = 0.05  # refined = landmarks + RESIDUAL_SCALE * refiner output; section 3.2
 BASIS_BUFFERS = ("u", "w_shp", "w_exp", "u_base", "w_shp_base", "w_exp_base")
 WHITENING_BUFFERS = ("param_mean", "param_std")
@@ -192,11 +201,12 @@ class SynergyNet(nn.Module):
         # v = P (u + w_shp a_shp + w_exp a_exp) + t, equation 2, then image rows y = 121 - y
         params = self.params(params_w)
         camera = params[:, POSE].reshape(-1, 3, 4)  # (B, 3, 4) [P | t]
-        offsets = params[:, SHAPE] @ w_shp.T + params[:, EXPR] @ w_exp.T  # (B, 3N)
-        verts_model = (u.T + offsets).reshape(len(params), -1, 3).transpose(1, 2)  # (B, 3, N)
-        verts = camera[:, :, :3] @ verts_model + camera[:, :, 3:]  # (B, 3, N) crop px, y up
-        x, y, z = verts.unbind(dim=1)
-        return torch.stack([x, IMG_SIZE + 1 - y, z], dim=1)
+        verts_model = torch.addmm(u.T, params[:, SHAPE], w_shp.T)  # (B, 3N), one pass a basis
+        verts_model = torch.addmm(verts_model, params[:, EXPR], w_exp.T)  # (B, 3N)
+        verts_model = verts_model.reshape(len(params), -1, 3).transpose(1, 2)  # (B, 3, N)
+        verts = torch.baddbmm(camera[:, :, 3:], camera[:, :, :3], verts_model)  # y up
+        verts[:, 1] = IMG_SIZE + 1 - verts[:, 1]  # in place: no gradient reads verts
+        return verts  # (B, 3, N) crop px, y down
 
 
 def build_model(
@@ -246,8 +256,9 @@ def load_weights(model: SynergyNet, path: str | os.PathLike) -> dict[str, Any]:
     """Fill `model` from a checkpoint: published, ours, or 3DDFA_V2's MobileNet; all or nothing.
 
     Keys may start with `module.`; half precision is cast. The whitening is taken over from the
-    checkpoint. Absent may be: the six morphable-model bases (`pack_weights` leaves them out), and
-    for 3DDFA_V2 the whitening and the two landmark networks, which become None.
+    checkpoint. Absent may be: the six morphable-model bases where the checkpoint names its model
+    by hash (`pack_weights`), and for 3DDFA_V2 all that is not its backbone: the bases, the
+    whitening, which the caller must see to, and the two landmark networks, which become None.
 
     Returns:
         The checkpoint's other entries (epoch, optimizer, ...).
@@ -258,13 +269,14 @@ def load_weights(model: SynergyNet, path: str | os.PathLike) -> dict[str, Any]:
     checkpoint = io.read_checkpoint(path)
     state = _plain_state(checkpoint, path)
     own = model.state_dict()
-    absent_allowed = set(BASIS_BUFFERS)
+    absent_allowed = set(BASIS_BUFFERS) if morphable_hash(checkpoint) else set()
     if "fc_param.weight" in state:
         if model.arch != THREEDDFA_V2:
             raise io.InputError(f"{path}: weights of 3DDFA_V2; pass --arch {THREEDDFA_V2}")
         state = _from_3ddfa_v2(state, path)
         heads = ("forwardDirection.", "reverseDirection.")
-        absent_allowed |= {*WHITENING_BUFFERS, *(key for key in own if key.startswith(heads))}
+        absent_allowed = {key for key in own if key.startswith(heads)}
+        absent_allowed |= {*BASIS_BUFFERS, *WHITENING_BUFFERS}
     _check_origin(model, checkpoint, path)
     _check_entries(own, state, absent_allowed, path, model.arch)
     _check_bases(own, state, path)
@@ -274,6 +286,12 @@ def load_weights(model: SynergyNet, path: str | os.PathLike) -> dict[str, Any]:
     # NOTE(released): published checkpoints name no recipe; theirs is `released`
     model.recipe = checkpoint.get("recipe", "released")
     return {key: value for key, value in checkpoint.items() if key != "state_dict"}
+
+
+def morphable_hash(checkpoint: dict[str, Any]) -> str | None:
+    """Hash of the morphable model that a checkpoint names; None when it names none."""
+    named = checkpoint.get("morphable")
+    return named.get("hash") if isinstance(named, dict) else None
 
 
 def _plain_state(checkpoint: dict[str, Any], path: str | os.PathLike) -> dict[str, Tensor]:
@@ -286,7 +304,7 @@ def _plain_state(checkpoint: dict[str, Any], path: str | os.PathLike) -> dict[st
 def _from_3ddfa_v2(state: dict[str, Tensor], path: str | os.PathLike) -> dict[str, Tensor]:
     try:
         renamed = from_3ddfa_v2(state)
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, ValueError) as error:
         raise io.InputError(f"{path}: not 3DDFA_V2's MobileNet 0.5 ({error})") from None
     return {f"I2P.backbone.{key}": value for key, value in renamed.items()}
 
@@ -297,11 +315,10 @@ def _check_origin(model: SynergyNet, checkpoint: dict[str, Any], path: str | os.
         raise io.InputError(f"{path}: weights of {arch}, not {model.arch}; pass --arch {arch}")
     if checkpoint.get("recipe", "released") not in RECIPES:
         raise io.InputError(f"{path}: unknown recipe '{checkpoint['recipe']}'")
-    morphable = checkpoint.get("morphable", model.morphable_id)
-    if morphable != model.morphable_id:
+    if morphable_hash(checkpoint) not in (None, model.morphable_id["hash"]):
         raise io.InputError(
-            f"{path}: trained with morphable model {morphable}, not {model.morphable_id}; "
-            f"pass its folder with --morphable"
+            f"{path}: trained with morphable model {checkpoint['morphable']}, "
+            f"not {model.morphable_id}; pass its folder with --morphable"
         )
 
 

@@ -48,13 +48,15 @@ def from_3ddfa_v2(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Raises:
         KeyError: an entry that 3DDFA_V2's MobileNet has is missing.
+        ValueError: it has an entry more.
     """
+    left = {key: value for key, value in state_dict.items() if not key.startswith("fc_lm.")}
     norm_entries = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
     def conv_bn(conv: str, norm: str, target: str, index: int) -> dict[str, Tensor]:
-        renamed = {f"{target}.{index}.weight": state_dict[f"{conv}.weight"]}
+        renamed = {f"{target}.{index}.weight": left.pop(f"{conv}.weight")}
         for entry in norm_entries:
-            renamed[f"{target}.{index + 1}.{entry}"] = state_dict[f"{norm}.{entry}"]
+            renamed[f"{target}.{index + 1}.{entry}"] = left.pop(f"{norm}.{entry}")
         return renamed
 
     renamed = conv_bn("conv1", "bn1", "features.0", 0)
@@ -63,9 +65,11 @@ def from_3ddfa_v2(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         renamed |= conv_bn(f"{block}.conv_dw", f"{block}.bn_dw", target, 0)
         renamed |= conv_bn(f"{block}.conv_sep", f"{block}.bn_sep", target, 3)
     for entry in ("weight", "bias"):
-        parts = state_dict[f"fc_param.{entry}"].split(tuple(HEAD_SIZES.values()))
+        parts = left.pop(f"fc_param.{entry}").split(tuple(HEAD_SIZES.values()))
         for head, part in zip(HEAD_SIZES, parts, strict=True):
             renamed[f"classifier_{head}.1.{entry}"] = part
+    if left:
+        raise ValueError(f"unknown entries {', '.join(left)}")
     return renamed
 
 

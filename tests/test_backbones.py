@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from backbone_nets import BACKBONES, build_backbone
+from backbone_nets import BACKBONES, build_backbone, timm_nets
+from utils.params import IMG_SIZE
 
 
 @pytest.mark.parametrize("arch", BACKBONES)
@@ -26,6 +27,11 @@ def test_timm_networks(name):
         params_w, pooled = network(torch.randn(2, 3, 120, 120))
     assert params_w.shape == (2, 62)
     assert pooled.shape == (2, network.channels)
+
+
+def test_timm_networks_are_built_for_the_crops():
+    """Backbones import nothing of the project, so the size stands there twice."""
+    assert timm_nets.IMG_SIZE == IMG_SIZE
 
 
 @pytest.mark.parametrize("arch", ["mobilenet_025", "resnet18"])

@@ -60,6 +60,11 @@ def test_released_face_loss_reads_the_first_fifty_entries():
     assert (ParamLoss().face(prediction, target) - by_hand).abs().min() > 1e-3
 
 
+def test_unknown_recipes_are_refused():
+    with pytest.raises(ValueError, match="typo"):
+        SynergyLoss("typo")
+
+
 class IdentityDecoder:
     """Landmarks that are the parameters themselves."""
 

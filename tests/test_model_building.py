@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 import pickle
 
 import pytest
 import torch
 
+import benchmark
 import model_building
 from loss_definition import CONSISTENCY_WEIGHT, PARAM_WEIGHT, SynergyLoss
 from model_building import BASIS_BUFFERS, build_model, load_weights, pack_weights
@@ -310,13 +313,50 @@ def test_hostile_checkpoint_is_refused_unread(tiny_morphable, tmp_path, writer):
 
 def test_every_basis_may_be_absent_but_nothing_else(tiny_morphable, tmp_path):
     model = small_model(tiny_morphable)
-    full = model_building.published_state(model)
-    without = {k: v for k, v in full.items() if k.removeprefix("module.") not in BASIS_BUFFERS}
-    assert len(full) - len(without) == len(BASIS_BUFFERS)
-    load_weights(model, save({"state_dict": without}, tmp_path))
-    del without["module.param_mean"]
-    with pytest.raises(io.InputError, match="param_mean"):
-        load_weights(model, save({"state_dict": without}, tmp_path))
+    packed = pack_weights(model)
+    state = packed["state_dict"]
+    assert len(model.state_dict()) - len(state) == len(BASIS_BUFFERS)
+    load_weights(model, save(packed, tmp_path))
+    del state["module.param_mean"]
+    with pytest.raises(io.InputError, match=r"1 missing .*param_mean"):
+        load_weights(model, save(packed, tmp_path))
+
+
+@pytest.mark.parametrize("named", [{}, {"morphable": None}, {"morphable": {"name": "tiny"}}])
+def test_bases_are_needed_where_no_morphable_model_is_named(tiny_morphable, tmp_path, named):
+    """Nothing else tells the face model whose parameters these weights regress."""
+    model = small_model(tiny_morphable)
+    state = pack_weights(model)["state_dict"]
+    with pytest.raises(io.InputError, match="6 missing"):
+        load_weights(model, save({"state_dict": state} | named, tmp_path))
+
+
+def test_a_morphable_model_is_known_by_its_hash_not_its_name(tiny_morphable, tmp_path):
+    path = save(pack_weights(small_model(tiny_morphable)), tmp_path)
+    renamed = dataclasses.replace(tiny_morphable, name="renamed")
+    load_weights(small_model(renamed), path)
+
+
+def test_3ddfa_v2_weights_with_unknown_entries_are_refused(tiny_morphable, tmp_path):
+    model = build_model("3ddfa_v2:mb05", morphable=tiny_morphable)
+    state = as_3ddfa_v2(model) | {"module.dw7.conv_dw.weight": torch.zeros(1)}
+    with pytest.raises(io.InputError, match=r"unknown entries dw7\.conv_dw\.weight"):
+        load_weights(model, save({"state_dict": state}, tmp_path))
+
+
+def test_3ddfa_v2_weights_need_a_morphable_model_of_their_whitening(
+    tiny_morphable, morphable_folder, tmp_path
+):
+    """They name no morphable model; the whitening that belongs to one tells it."""
+    model = build_model("3ddfa_v2:mb05", morphable=tiny_morphable)
+    weights = save({"state_dict": as_3ddfa_v2(model)}, tmp_path)
+    load = functools.partial(benchmark.load_model, weights, "3ddfa_v2:mb05", morphable_folder)
+    assert load(morphable_folder / "param_whitening.pkl").arch == "3ddfa_v2:mb05"
+    mean, std = tiny_morphable.param_mean.numpy(), 2 * tiny_morphable.param_std.numpy()
+    other = tmp_path / "other.pkl"
+    io.write_pickle(other, {"mean": mean, "std": std})
+    with pytest.raises(io.InputError, match=r"other\.pkl: .*--morphable"):
+        load(other)
 
 
 def test_3ddfa_v2_weights_have_no_landmark_networks(tiny_morphable, tmp_path, reference):
