@@ -40,7 +40,7 @@ def run(folder: Path, *command: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=1800,  # a busy machine is no failure
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
