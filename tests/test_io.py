@@ -80,6 +80,26 @@ def test_arrays_hold_finite_numbers(tmp_path, value):
         io.read_array(path)
 
 
+def test_pictures_with_trailing_data_are_read(tmp_path):
+    """Phones append whole films; what follows the end of a picture is not the picture."""
+    path = tmp_path / "motion.png"
+    io.write_image(path, np.zeros((8, 8, 3), np.uint8))
+    path.write_bytes(path.read_bytes() + b"film" * 99)
+    assert io.read_image(path).shape == (8, 8, 3)
+    path.write_bytes(path.read_bytes()[:40] + b"IEND")
+    with pytest.raises(io.InputError, match="breaks off"):
+        io.read_image(path)
+
+
+def test_pictures_too_large_for_opencv_are_refused(tmp_path):
+    path = tmp_path / "huge.bmp"
+    io.write_image(path, np.zeros((8, 8, 3), np.uint8))
+    data = path.read_bytes()
+    path.write_bytes(data[:18] + (99_999).to_bytes(4, "little") * 2 + data[26:])
+    with pytest.raises(io.InputError, match=r"huge\.bmp: not a picture"):
+        io.read_image(path)
+
+
 def test_hostile_pickles_are_refused_unread(tmp_path):
     path, trap = tmp_path / "evil.pkl", tmp_path / "trap"
     path.write_bytes(pickle.dumps({"param_mean": Hostile(trap)}))
@@ -133,6 +153,18 @@ def test_checkpoints_are_dicts(tmp_path):
     torch.save([1], path)
     with pytest.raises(io.InputError, match="holds a list"):
         io.read_checkpoint(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_checkpoints_that_break_off_are_refused(tmp_path, zipped, recwarn):
+    path = tmp_path / "weights.pth.tar"
+    torch.save({"a": torch.zeros(64)}, path, _use_new_zipfile_serialization=zipped)
+    data = path.read_bytes()
+    for length in range(len(data) // 40, len(data), len(data) // 20):
+        path.write_bytes(data[:length])
+        with pytest.raises(io.InputError, match=r"weights\.pth\.tar: not a checkpoint"):
+            io.read_checkpoint(path)
+    assert not recwarn.list
 
 
 def test_lists_and_json_round_trip(tmp_path):

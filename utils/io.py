@@ -12,7 +12,7 @@ import os
 import pickle
 import sys
 import uuid
-import zipfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,10 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     data = _read_bytes(path)
     if _is_truncated(data):
         raise InputError(f"{path}: the picture breaks off early; copy or download it again")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:  # more pixels than OpenCV admits
+        image = None
     if image is None:
         raise InputError(f"{path}: not a picture that OpenCV can read")
     return image
@@ -71,7 +74,10 @@ def _is_truncated(data: bytes) -> bool:
         # Embedded thumbnails have an end marker too, but it stands before the last scan begins.
         return data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda")
     if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-64:]
+        at = 8
+        while data[at + 4 : at + 8] not in (b"IEND", b""):
+            at += 12 + int.from_bytes(data[at : at + 4], "big")  # length, name, content, checksum
+        return at + 8 > len(data)
     return False
 
 
@@ -185,15 +191,10 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """
     _require_file(path)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        zipfile.BadZipFile,
-    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, on damaged files of its old format
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a damaged checkpoint can raise anything
         raise InputError(
             f"{path}: not a checkpoint of plain tensors (damaged, or it holds code and is refused)"
         ) from None
