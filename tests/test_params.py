@@ -45,6 +45,12 @@ def test_triangles_may_be_absent_and_a_name_may_be_given(folder):
     assert model.name == "open-9"
 
 
+def test_hash_does_not_follow_the_folder(folder):
+    renamed = shutil.copytree(folder, folder.with_name("renamed"))
+    assert load_morphable(renamed).name == "renamed"
+    assert load_morphable(renamed).hash == load_morphable(folder).hash
+
+
 def test_hash_follows_the_shape_and_not_the_whitening(folder, tiny_morphable):
     whitened = tiny_morphable.with_whitening(torch.ones(62), torch.ones(62))
     assert whitened.hash == tiny_morphable.hash
@@ -99,7 +105,10 @@ def spoil_whitening(table):
     ("spoil", "message"),
     [
         (lambda folder: shutil.rmtree(folder), "no morphable model here"),
-        (lambda folder: (folder / "w_exp_sim.npy").unlink(), r"w_exp_sim\.npy: file not found"),
+        (
+            lambda folder: (folder / "w_exp_sim.npy").unlink(),
+            r"tiny: no morphable model here \(w_exp_sim\.npy missing\); see README, 'Published",
+        ),
         (spoil_array("w_shp_sim.npy", lambda a: a[:, :39]), r"w_shp_sim\.npy: shape \(1800, 39\)"),
         (spoil_array("u_shp.npy", lambda a: a[:1799]), "not a multiple of 3"),
         (spoil_array("u_exp.npy", lambda a: a[:900]), r"u_exp\.npy: shape"),
@@ -131,5 +140,5 @@ def test_the_real_model_wins_over_the_open_one(tmp_path, monkeypatch):
 def test_a_real_model_in_part_is_an_error_that_names_it(folder, monkeypatch):
     monkeypatch.setattr(params, "BFM_FOLDER", folder)
     (folder / "u_shp.npy").unlink()
-    with pytest.raises(io.InputError, match=rf"{folder}: .*u_shp\.npy is missing"):
+    with pytest.raises(io.InputError, match=rf"{folder}: .*u_shp\.npy missing"):
         load_morphable(params.default_morphable_folder())

@@ -30,6 +30,14 @@ PIXEL_MEAN, PIXEL_STD = 127.5, 128.0
 ROOT = Path(__file__).resolve().parent.parent
 BFM_FOLDER = ROOT / "3dmm_data"
 OPEN_FOLDER = ROOT / "3dmm_data" / "open"
+REQUIRED_FILES = (
+    "u_shp.npy",
+    "u_exp.npy",
+    "w_shp_sim.npy",
+    "w_exp_sim.npy",
+    "keypoints_sim.npy",
+    "param_whitening.pkl",
+)  # of a morphable model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +50,7 @@ class MorphableModel:
         keypoints: (204,) int64 rows of u and w that belong to the 68 landmarks.
         param_mean, param_std: (62,) float32 whitening of the training targets.
         triangles: (T, 3) int64, counter-clockwise from outside; None without a tri.mat.
-        name: how checkpoints refer to it; `hash` tells two of one name apart.
+        name: what messages call it, its folder's unless morphable.json says; `hash` identifies it.
     """
 
     u: torch.Tensor
@@ -73,17 +81,16 @@ class MorphableModel:
 
 
 def load_morphable(folder: str | Path) -> MorphableModel:
-    """Read a `3dmm_data` folder: u_shp, u_exp, w_shp_sim, w_exp_sim, keypoints_sim (.npy),
-    param_whitening.pkl, and tri.mat when present.
+    """Read a `3dmm_data` folder: REQUIRED_FILES, and tri.mat when present.
 
     Raises:
         InputError: a file is missing, damaged, or its shape does not fit the others.
     """
     folder = Path(folder)
-    if not (folder / "u_shp.npy").is_file():
+    if missing := [name for name in REQUIRED_FILES if not (folder / name).is_file()]:
         raise io.InputError(
-            f"{folder}: no morphable model here (u_shp.npy is missing); "
-            f"see README, 'Data', or use the open one, 3dmm_data/open"
+            f"{folder}: no morphable model here ({', '.join(missing)} missing); see README, "
+            f"'Published weights and data', or use the open one, 3dmm_data/open"
         )
     u_shp = io.read_array(folder / "u_shp.npy", (None, 1))
     rows = len(u_shp)
@@ -133,8 +140,8 @@ def load_whitening(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 def default_morphable_folder() -> Path:
     """The Basel Face Model in `3dmm_data/`, even in part, else the open model that ships."""
-    arrays = ("u_shp.npy", "u_exp.npy", "w_shp_sim.npy", "w_exp_sim.npy")
-    return BFM_FOLDER if any((BFM_FOLDER / name).exists() for name in arrays) else OPEN_FOLDER
+    present = any((BFM_FOLDER / name).exists() for name in REQUIRED_FILES)
+    return BFM_FOLDER if present else OPEN_FOLDER
 
 
 def _float_tensor(array: np.ndarray) -> torch.Tensor:
