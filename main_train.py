@@ -2,7 +2,7 @@
 
     bash train_script.sh                                # published settings, or a synthetic set
     python main_train.py --resume ckpts/SynergyNet_checkpoint_epoch_10.pth.tar
-    torchrun --nproc-per-node 4 main_train.py --devices-id 0,1,2,3
+    python main_train.py --devices-id 0,1,2,3           # a process per GPU; torchrun works too
 
 Every epoch seeds its own random numbers, so a resumed run goes on as if it had not stopped. The
 schedule is fixed and the last epoch is the result: validation is reported and decides nothing.
@@ -18,13 +18,14 @@ import logging
 import math
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from torch.utils.data import DataLoader
@@ -46,6 +47,16 @@ MAX_SKIPPED_IN_A_ROW = 50
 DRY_RUN_STEPS = 2
 STATISTICS_BATCHES = 50  # that averaged weights see before they are used
 OPTIMIZERS = ("sgd", "adamw")
+LEAST = {
+    "--epochs": 1,
+    "--start-epoch": 1,
+    "--warmup": 0,
+    "--processes": 1,
+    "--workers": 0,
+    "--seed": 0,
+    "--save_val_freq": 1,
+    "--print-freq": 1,
+}  # of the numeric flags
 
 log = logging.getLogger("train")
 
@@ -71,6 +82,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--ema", type=float, default=0.0, help="decay of averaged weights, e.g. 0.998; 0: none")
     add("--amp", action="store_true", help="backbone in bfloat16; pays on GPUs")
     add("--devices-id", type=int_list, default=[0], help="GPUs, e.g. 0,1; without GPU: the CPU")
+    add("--processes", type=int, default=1, help="without GPU: share a batch (%(default)s)")
     add("--workers", type=int, default=4, help="loading processes per device (%(default)s)")
     add("--seed", type=int, default=0, help="of weights, order, augmentation and dropout")
     add("--snapshot", default="ckpts/SynergyNet", help="prefix of checkpoints (%(default)s)")
@@ -86,6 +98,24 @@ def get_args_parser() -> argparse.ArgumentParser:
 def int_list(text: str) -> list[int]:
     """`48,64` -> [48, 64]."""
     return [int(item) for item in text.split(",") if item]
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Refuse numbers that make no sense, before anything is read.
+
+    Raises:
+        InputError: names the flag.
+    """
+    for flag, least in LEAST.items():
+        value = getattr(args, flag.removeprefix("--").replace("-", "_"))
+        if value < least:
+            raise io.InputError(f"{flag} {value}: must be at least {least}")
+    if not 0 <= args.ema < 1:
+        raise io.InputError(f"--ema {args.ema}: must be at least 0 and below 1")
+    if not 0 < args.base_lr < math.inf:
+        raise io.InputError(f"--base-lr {args.base_lr}: must be above 0")
+    if not args.devices_id or min(args.devices_id) < 0:
+        raise io.InputError("--devices-id: give numbers of GPUs, for instance 0,1")
 
 
 def learning_rate(epoch: int, base_lr: float, warmup: int, milestones: list[int]) -> float:
@@ -298,30 +328,35 @@ def resume(
         raise io.InputError(f"{path}: weights only; --resume needs a checkpoint of main_train.py")
     if model.recipe != recipe:
         raise io.InputError(f"{path}: trained with --recipe {model.recipe}, not {recipe}")
-    group, saved_group = optimizer.param_groups[0], entries["optimizer"]["param_groups"][0]
-    if group.keys() != saved_group.keys():
-        raise io.InputError(f"{path}: trained with another --optimizer")
     if averaged is not None:
         averaged.module.load_state_dict(model.state_dict())
         averaged.n_averaged.fill_(1)  # the next update averages instead of copying
-    if "raw_state_dict" in entries:
-        model.load_state_dict(entries["raw_state_dict"])
-    optimizer.load_state_dict(entries["optimizer"])
-    return entries["epoch"] + 1
+    try:
+        saved_group = entries["optimizer"]["param_groups"][0]
+        same_optimizer = optimizer.param_groups[0].keys() == saved_group.keys()
+        if same_optimizer:
+            optimizer.load_state_dict(entries["optimizer"])
+        if "raw_state_dict" in entries:
+            model.load_state_dict(entries["raw_state_dict"])
+        first = entries["epoch"] + 1
+    except Exception as error:  # a damaged state can raise anything
+        raise io.InputError(f"{path}: cannot go on from it, damaged ({error!r})") from None
+    if not same_optimizer:
+        raise io.InputError(f"{path}: trained with another --optimizer")
+    return first
 
 
 # ---------------------------------------------------------------- the run
 
 
-def pick_device(devices_id: list[int]) -> torch.device:
-    """This process's device: the GPU that --devices-id gives its rank, or the CPU.
+def pick_device(devices_id: list[int], local_rank: int) -> torch.device:
+    """A process's device: the GPU that --devices-id gives its rank, or the CPU.
 
     Raises:
         InputError: the machine has no such GPU, or fewer ids than processes were given.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if local_rank >= len(devices_id):
         raise io.InputError(f"--devices-id names {len(devices_id)} GPUs for more processes")
     index = devices_id[local_rank]
@@ -350,15 +385,55 @@ def validate(model: SynergyNet, folder: str | Path, device: torch.device, worker
 
 
 def main(args: argparse.Namespace) -> int:
-    """Train from --start-epoch or --resume to --epochs."""
-    if len(args.devices_id) > 1 and torch.cuda.is_available() and "RANK" not in os.environ:
-        launch = ["-m", "torch.distributed.run", "--standalone"]
-        launch += [f"--nproc-per-node={len(args.devices_id)}", *sys.argv]
-        os.execv(sys.executable, [sys.executable, *launch])
-    device = pick_device(args.devices_id)
-    if "RANK" not in os.environ:
-        return train(args, device, rank=0, world_size=1)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    """Train from --start-epoch or --resume to --epochs, in a process per device."""
+    check_flags(args)
+    if "RANK" in os.environ:  # torchrun started this process, and others
+        return train_together(args, int(os.environ["LOCAL_RANK"]))
+    processes = len(args.devices_id) if torch.cuda.is_available() else args.processes
+    if processes > 1:
+        return launch(args, processes)
+    return train(args, pick_device(args.devices_id, 0), rank=0, world_size=1)
+
+
+def launch(args: argparse.Namespace, processes: int) -> int:
+    """Train in `processes` processes of this machine.
+
+    Raises:
+        InputError, OSError: what the first process to fail for the user's sake raised.
+    """
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # who ends whom
+    errors = multiprocessing.get_context("spawn").SimpleQueue()
+    with tempfile.TemporaryDirectory() as folder:
+        rendezvous = f"file://{folder}/rendezvous"
+        try:
+            multiprocessing.spawn(_launched, (args, processes, rendezvous, errors), processes)
+        except (multiprocessing.ProcessExitedException, multiprocessing.ProcessRaisedException):
+            if errors.empty():
+                raise
+            raise errors.get() from None
+    return 0
+
+
+def _launched(
+    rank: int,
+    args: argparse.Namespace,
+    processes: int,
+    rendezvous: str,
+    errors: multiprocessing.SimpleQueue,
+) -> None:
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    try:
+        train_together(args, rank, init_method=rendezvous, rank=rank, world_size=processes)
+    except (io.InputError, OSError) as error:
+        errors.put(error)
+        sys.exit(2)
+
+
+def train_together(args: argparse.Namespace, local_rank: int, **group: Any) -> int:
+    """One of several processes that train together; `group` tells how they find each other."""
+    device = pick_device(args.devices_id, local_rank)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **group)
     try:
         return train(args, device, distributed.get_rank(), distributed.get_world_size())
     finally:
@@ -377,8 +452,10 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
             f"--batch-size {args.batch_size}: batch norm needs the same number of images, "
             f"2 or more, on each of {world_size} devices"
         )
-    morphable = load_morphable(args.morphable or default_morphable_folder())
+    morphable_folder = args.morphable or default_morphable_folder()
     validation = args.validation or ddfa.default_test_folder()
+    log.info(f"morphable model in {morphable_folder}, validation on {validation}")
+    morphable = load_morphable(morphable_folder)
     ddfa.EvaluationCrops(validation)  # a missing folder must not show after hours of training
     crops = ddfa.TrainingCrops(args.root, args.filelists_train, args.param_fp_train, args.seed)
     torch.manual_seed(args.seed)

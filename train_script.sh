@@ -31,7 +31,6 @@ if [[ -d train_aug_120x120 && -f 3dmm_data/param_all_norm_v201.pkl ]]; then
 fi
 
 # These runs are short, so they use AdamW; the published run's optimiser would learn little in them.
-LAUNCH=("$PYTHON")
 if "$PYTHON" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
     HARDWARE=GPU COUNT=${COUNT:-60000}
     SETTINGS=(--epochs 60 --milestones 40,52 --batch-size 256 --base-lr 0.001 --ema 0.998 --amp)
@@ -39,7 +38,7 @@ else
     HARDWARE=CPU COUNT=${COUNT:-16000}
     SETTINGS=(--epochs 10 --milestones 7,9 --batch-size 32 --base-lr 0.001 --ema 0.995)
     if (($(nproc) > 1)); then # two processes train faster than one with twice the threads
-        LAUNCH+=(-m torch.distributed.run --standalone --nproc-per-node 2)
+        SETTINGS+=(--processes 2)
         export OMP_NUM_THREADS=$(($(nproc) / 2))
         WORKERS=$(((WORKERS + 1) / 2))
     fi
@@ -52,7 +51,7 @@ fi
 if [[ ! -f synthetic_data/validation/AFLW2000-3D_crop.list ]]; then
     "${SYNTHESISE[@]}" --count 200 --output synthetic_data/validation --seed 2 --test-set
 fi
-exec "${LAUNCH[@]}" main_train.py \
+exec "$PYTHON" main_train.py \
     --morphable 3dmm_data/open \
     --root synthetic_data/train_aug_120x120 \
     --filelists-train synthetic_data/train_aug_120x120.list.train \

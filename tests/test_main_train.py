@@ -182,7 +182,11 @@ def checkpoint(tmp_path, epoch):
     return tmp_path / "ckpts" / f"Tiny_checkpoint_epoch_{epoch}.pth.tar"
 
 
-def test_train_resume_load_and_benchmark(flags, tmp_path, data, morphable_folder, capsys):
+@pytest.mark.parametrize("optimizer", main_train.OPTIMIZERS)
+def test_train_resume_load_and_benchmark(
+    flags, tmp_path, data, morphable_folder, capsys, optimizer
+):
+    flags |= {"--optimizer": optimizer}
     log_file = tmp_path / "logs" / "train.log"
     assert run(flags | {"--ema": 0.5, "--log-file": log_file}, "--test_initial") == 0
     whole = io.read_checkpoint(checkpoint(tmp_path, 2))
@@ -241,6 +245,14 @@ def test_dry_run_writes_nothing(flags, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_folders_that_were_not_given_are_logged(flags, monkeypatch, capsys):
+    morphable, validation = flags.pop("--morphable"), flags.pop("--validation")
+    monkeypatch.setattr(main_train, "default_morphable_folder", lambda: morphable)
+    monkeypatch.setattr(ddfa, "default_test_folder", lambda: validation)
+    assert run(flags, "--dry-run") == 0
+    assert f"morphable model in {morphable}, validation on {validation}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("recipe", "optimizer"), [("released", "sgd"), ("corrected", "adamw")])
 def test_other_recipes_and_optimizers_train(flags, tmp_path, recipe, optimizer):
     assert run(flags | {"--recipe": recipe, "--optimizer": optimizer, "--epochs": 1}) == 0
@@ -248,10 +260,17 @@ def test_other_recipes_and_optimizers_train(flags, tmp_path, recipe, optimizer):
     assert entries["recipe"] == recipe
 
 
-def test_two_processes_train_together(flags, tmp_path):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*launch, str(ROOT / "main_train.py"), *command_line(flags | {"--epochs": 1})]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+def run_elsewhere(flags, launch):
+    command = [*launch, str(ROOT / "main_train.py"), *command_line(flags)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+
+
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+@pytest.mark.parametrize(("launch", "change"), [(TORCHRUN, {}), ([], {"--processes": 2})])
+def test_two_processes_train_together(flags, tmp_path, launch, change):
+    done = run_elsewhere(flags | {"--epochs": 1} | change, [sys.executable, *launch])
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("2 x cpu") == 1  # one process writes the log
     assert "step 2/2" in done.stdout
@@ -259,6 +278,13 @@ def test_two_processes_train_together(flags, tmp_path):
 
 
 # ---------------------------------------------------------------- bad input
+
+
+def test_an_error_in_two_processes_is_one_line(flags):
+    done = run_elsewhere(flags | {"--arch": "mobilenet_v9", "--processes": 2}, [sys.executable])
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown arch 'mobilenet_v9'")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -274,6 +300,14 @@ def test_two_processes_train_together(flags, tmp_path):
         ({"--snapshot": "/proc/nowhere/Tiny"}, "/proc/nowhere"),
         ({"--batch-size": 1}, "--batch-size"),
         ({"--start-epoch": 3}, "--epochs"),
+        ({"--print-freq": 0}, "--print-freq 0"),
+        ({"--save_val_freq": 0}, "--save_val_freq 0"),
+        ({"--workers": -1}, "--workers -1"),
+        ({"--seed": -1}, "--seed -1"),
+        ({"--processes": 0}, "--processes 0"),
+        ({"--devices-id": "-1"}, "--devices-id"),
+        ({"--ema": 1.5}, "--ema 1.5"),
+        ({"--base-lr": "nan"}, "--base-lr nan"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(flags, tmp_path, capsys, change, message):
@@ -283,6 +317,20 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(flags, tmp_path, capsys, ch
     assert error.count("\n") == 1
     assert message in error
     assert list(tmp_path.glob("ckpts/*")) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"optimizer": {}}, {"optimizer": {"param_groups": []}}, {"optimizer": 3}, {"epoch": "one"}],
+)
+def test_resume_refuses_damaged_states(tiny_morphable, tmp_path, damage):
+    model = build_model("mobilenet_025", morphable=tiny_morphable)
+    optimizer = main_train.build_optimizer(model, 0.01)
+    path = tmp_path / "damaged.pth.tar"
+    main_train.save_checkpoint(path, 1, model, optimizer, None)
+    torch.save(io.read_checkpoint(path) | damage, path)
+    with pytest.raises(io.InputError, match=r"damaged\.pth\.tar: cannot go on from it"):
+        main_train.resume(str(path), model, optimizer, None)
 
 
 def test_resume_refuses_weights_other_recipes_and_optimizers(flags, tmp_path, capsys):
