@@ -5,9 +5,12 @@ KEY := $(shell { cat pyproject.toml; $(PYTHON) --version; } | sha256sum | cut -c
 VENV ?= $(CACHE)/env-$(KEY)
 RUN := $(VENV)/bin/python
 
-.PHONY: benchmark test lint env
+.PHONY: benchmark train test lint env
 benchmark: env
 	$(RUN) benchmark.py -w pretrained/open_mobilenet_v2.pth.tar
+
+train: env
+	PYTHON=$(RUN) bash train_script.sh $(ARGS)
 
 test: env
 	$(RUN) -m pytest
@@ -18,7 +21,7 @@ lint: env
 env: $(VENV)/.complete
 	@echo "environment: $(VENV)"
 
-$(VENV)/.complete: pyproject.toml
+$(VENV)/.complete:
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check ".[dev,timm,open-model]"
 	touch $@

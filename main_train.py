@@ -83,7 +83,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--amp", action="store_true", help="backbone in bfloat16; pays on GPUs")
     add("--devices-id", type=int_list, default=[0], help="GPUs, e.g. 0,1; without GPU: the CPU")
     add("--processes", type=int, default=1, help="without GPU: share a batch (%(default)s)")
-    add("--workers", type=int, default=4, help="loading processes per device (%(default)s)")
+    cores = os.cpu_count() or 1
+    add("--workers", type=int, default=min(4, cores), help="loading processes per device")
     add("--seed", type=int, default=0, help="of weights, order, augmentation and dropout")
     add("--snapshot", default="ckpts/SynergyNet", help="prefix of checkpoints (%(default)s)")
     add("--save_val_freq", type=int, default=10, help="epochs between checkpoints (%(default)s)")
@@ -457,7 +458,6 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
     log.info(f"morphable model in {morphable_folder}, validation on {validation}")
     morphable = load_morphable(morphable_folder)
     ddfa.EvaluationCrops(validation)  # a missing folder must not show after hours of training
-    crops = ddfa.TrainingCrops(args.root, args.filelists_train, args.param_fp_train, args.seed)
     torch.manual_seed(args.seed)
     model = model_building.build_model(args.arch, morphable=morphable, recipe=args.recipe)
     model = model.to(device, memory_format=torch.channels_last)
@@ -467,6 +467,14 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
         averaging = get_ema_multi_avg_fn(args.ema)
         averaged = AveragedModel(model, multi_avg_fn=averaging)
     first = resume(args.resume, model, optimizer, averaged) if args.resume else args.start_epoch
+    if not Path(args.filelists_train).is_file():
+        raise io.InputError(
+            f"{args.filelists_train}: no training data here; `bash train_script.sh` makes a "
+            f"synthetic set, README, 'Training', says where real data goes"
+        )
+    crops = ddfa.TrainingCrops(args.root, args.filelists_train, args.param_fp_train, args.seed)
+    if len(crops) < args.batch_size:
+        raise io.InputError(f"--batch-size {args.batch_size}: there are {len(crops)} images only")
     if first > args.epochs:
         raise io.InputError(f"nothing to train: the next epoch is {first}, --epochs {args.epochs}")
 

@@ -8,6 +8,10 @@ cd "$(dirname "$0")"
 PYTHON=${PYTHON:-python}
 WORKERS=${WORKERS:-$(nproc)}
 
+if ! "$PYTHON" -c "import torch" 2>/dev/null; then
+    echo "error: $PYTHON has no torch; activate your environment, or run \`make train\`" >&2
+    exit 2
+fi
 if [[ -d train_aug_120x120 && -f 3dmm_data/param_all_norm_v201.pkl ]]; then
     exec "$PYTHON" main_train.py \
         --arch mobilenet_v2 \

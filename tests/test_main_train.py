@@ -290,9 +290,10 @@ def test_an_error_in_two_processes_is_one_line(flags):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"--filelists-train": "nowhere.list"}, "no training data here; `bash train_script.sh`"),
+        ({"--batch-size": 1024}, "--batch-size 1024: there are "),
         ({"--arch": "mobilenet_v9"}, "mobilenet_v9"),
         ({"--root": "nowhere"}, "nowhere"),
-        ({"--filelists-train": "nowhere.list"}, "nowhere.list"),
         ({"--param-fp-train": "nowhere.pkl"}, "nowhere.pkl"),
         ({"--morphable": "nowhere"}, "nowhere"),
         ({"--validation": "nowhere"}, "nowhere"),

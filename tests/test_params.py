@@ -20,6 +20,12 @@ def folder(morphable_folder, tmp_path):
     return shutil.copytree(morphable_folder, tmp_path / "tiny")
 
 
+def test_a_nameless_description_is_one_clear_error(folder):
+    (folder / "morphable.json").write_text("{}")
+    with pytest.raises(io.InputError, match=r'morphable\.json: no "name"'):
+        load_morphable(folder)
+
+
 def test_load_morphable_reads_what_was_written(morphable_folder, tiny_morphable):
     model = load_morphable(morphable_folder)
     for name in ("u", "w_shp", "w_exp", "keypoints", "param_mean", "param_std"):

@@ -13,6 +13,8 @@ import numpy as np
 
 from utils.params import IMG_SIZE
 
+CROP_FACTOR = np.sqrt(2)  # side of the crop over the longer side of the landmarks' tight box
+
 
 def roi_box_from_landmarks(landmarks: np.ndarray, width: int, height: int) -> np.ndarray:
     """The crop box AFLW2000-3D and 300W-LP were cut with.
@@ -28,7 +30,7 @@ def roi_box_from_landmarks(landmarks: np.ndarray, width: int, height: int) -> np
     """
     points = np.asarray(landmarks, np.float64)[..., :2, :]
     low, high = points.min(-1), points.max(-1)  # (..., 2)
-    side = (high - low).max(-1, keepdims=True) * np.sqrt(2)  # (..., 1)
+    side = (high - low).max(-1, keepdims=True) * CROP_FACTOR  # (..., 1)
     start = np.round((low + high - side) / 2)  # (..., 2)
     box = np.concatenate([start, start + np.round(side)], -1)  # (..., 4)
     return box.clip(1, [width, height, width, height])

@@ -274,6 +274,8 @@ def make_output_folder(path: str | os.PathLike) -> Path:
         InputError: it cannot be created or written.
     """
     path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file, not a folder to write to")
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".write_test_{uuid.uuid4().hex[:8]}"

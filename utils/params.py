@@ -105,7 +105,6 @@ def load_morphable(folder: str | Path) -> MorphableModel:
             f"{folder / 'keypoints_sim.npy'}: not {3 * N_LANDMARKS} rows below {rows}"
         )
     mean, std = load_whitening(folder / "param_whitening.pkl")
-    name_file = folder / "morphable.json"
     return MorphableModel(
         u=_float_tensor(u_shp + u_exp),
         w_shp=_float_tensor(w_shp),
@@ -114,7 +113,7 @@ def load_morphable(folder: str | Path) -> MorphableModel:
         param_mean=mean,
         param_std=std,
         triangles=_load_triangles(folder / "tri.mat", rows // 3),
-        name=io.read_json(name_file)["name"] if name_file.is_file() else folder.resolve().name,
+        name=_read_name(folder),
     )
 
 
@@ -142,6 +141,16 @@ def default_morphable_folder() -> Path:
     """The Basel Face Model in `3dmm_data/`, even in part, else the open model that ships."""
     present = any((BFM_FOLDER / name).exists() for name in REQUIRED_FILES)
     return BFM_FOLDER if present else OPEN_FOLDER
+
+
+def _read_name(folder: Path) -> str:
+    path = folder / "morphable.json"
+    if not path.is_file():
+        return folder.resolve().name
+    facts = io.read_json(path)
+    if not isinstance(facts, dict) or not isinstance(facts.get("name"), str):
+        raise io.InputError(f'{path}: no "name" of the morphable model in it')
+    return facts["name"]
 
 
 def _float_tensor(array: np.ndarray) -> torch.Tensor:

@@ -28,7 +28,7 @@ import torch
 from tqdm import tqdm
 
 from utils import io
-from utils.crop import crop_to_photo
+from utils.crop import CROP_FACTOR, crop_to_photo
 from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, write_labels
 from utils.open_model import OpenHead, load_head
 from utils.params import (
@@ -53,8 +53,6 @@ TRAINING_PARAMS = "param_all_norm_v201.pkl"
 JPEG_QUALITY = 95
 PHOTO_SIZE = 450  # px, of AFLW2000-3D's photos
 AFLW2000_YAW_COUNTS = (1312, 383, 305)  # images with |yaw| in [0, 30], (30, 60], (60, 90] degrees
-
-CROP_FACTOR = np.sqrt(2)  # side of the crop over the longer side of the landmarks' tight box
 
 
 @dataclasses.dataclass(frozen=True)
