@@ -328,7 +328,7 @@ def no_morphable_model(command: dict) -> str:
 
 def output_is_a_file(command: dict) -> str:
     Path(command["output"]).write_text("in the way")
-    return f"{command['output']}: cannot write here"
+    return f"{command['output']}: is a file, not a folder"
 
 
 def no_weights(command: dict) -> str:
