@@ -34,7 +34,7 @@ if [[ -d train_aug_120x120 && -f 3dmm_data/param_all_norm_v201.pkl ]]; then
         "$@"
 fi
 
-# These runs are short, so they use AdamW; the published run's optimiser would learn little in them.
+# These runs are short, so they use AdamW, which learns sooner than the published run's optimiser.
 if "$PYTHON" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
     HARDWARE=GPU COUNT=${COUNT:-60000}
     SETTINGS=(--epochs 60 --milestones 40,52 --batch-size 256 --base-lr 0.001 --ema 0.998 --amp)
