@@ -183,10 +183,7 @@ def format_report(result: dict[str, Any]) -> str:
         lines.append(metrics.format_pose_mae(result["pose_mae"]))
     lines.append("\nBeyond the published report:")
     if exact := result["pose_mae_exact"]:
-        lines.append(
-            f"Mean MAE, exact decoding = {exact['mean']:.3f} (in deg), [yaw,pitch,roll] = "
-            f"[{exact['yaw']:.3f}, {exact['pitch']:.3f}, {exact['roll']:.3f}]"
-        )
+        lines.append(metrics.format_angles("Mean MAE, exact decoding", exact))
     if reannotated := result["nme_reannotated"]:
         bins = ", ".join(
             f"{label} {metrics.as_number(reannotated[name]):.3f}"

@@ -107,10 +107,7 @@ def check_flags(args: argparse.Namespace) -> None:
     Raises:
         InputError: names the flag.
     """
-    for flag, least in LEAST.items():
-        value = getattr(args, flag.removeprefix("--").replace("-", "_"))
-        if value < least:
-            raise io.InputError(f"{flag} {value}: must be at least {least}")
+    io.require_at_least(args, LEAST)
     if not 0 <= args.ema < 1:
         raise io.InputError(f"--ema {args.ema}: must be at least 0 and below 1")
     if not 0 < args.base_lr < math.inf:

@@ -11,10 +11,10 @@ import argparse
 import os
 import sys
 
-from utils.io import InputError, run_command
+from utils.io import require_at_least, run_command
 from utils.params import OPEN_FOLDER
 
-LEAST = {"count": 1, "seed": 0, "workers": 0}  # of the numeric flags
+LEAST = {"--count": 1, "--seed": 0, "--workers": 0}  # of the numeric flags
 
 
 def aflw2000(args: argparse.Namespace) -> int:
@@ -99,9 +99,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    for name, least in LEAST.items():
-        if getattr(args, name, least) < least:
-            raise InputError(f"--{name} {getattr(args, name)}: must be at least {least}")
+    require_at_least(args, LEAST)
     return args.run(args)
 
 

@@ -47,6 +47,21 @@ def run_command(main: Callable[[Any], int], args: Any) -> int:
     return 2
 
 
+def require_at_least(args: Any, least: dict[str, int]) -> None:
+    """Refuse numbers that are too small, before anything is read.
+
+    Args:
+        args: parsed arguments; a flag that this command does not have is passed over.
+        least: smallest value by flag, for instance {"--workers": 0}.
+    Raises:
+        InputError: names the flag.
+    """
+    for flag, smallest in least.items():
+        value = getattr(args, flag.removeprefix("--").replace("-", "_"), smallest)
+        if value < smallest:
+            raise InputError(f"{flag} {value}: must be at least {smallest}")
+
+
 # ---------------------------------------------------------------- readers
 
 

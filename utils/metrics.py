@@ -112,8 +112,12 @@ def pose_mae(predicted: Pose, truth_deg: np.ndarray) -> dict[str, float]:
 
 def format_pose_mae(mae: dict[str, float]) -> str:
     """The pose block as the published system prints it, two lines."""
+    return "Face orientation estimation:\n" + format_angles("Mean MAE", mae)
+
+
+def format_angles(title: str, mae: dict[str, float]) -> str:
+    """One line of a `pose_mae`: its mean, then the angles."""
     return (
-        "Face orientation estimation:\n"
-        f"Mean MAE = {mae['mean']:.3f} (in deg), [yaw,pitch,roll] = "
+        f"{title} = {mae['mean']:.3f} (in deg), [yaw,pitch,roll] = "
         f"[{mae['yaw']:.3f}, {mae['pitch']:.3f}, {mae['roll']:.3f}]"
     )
