@@ -23,5 +23,5 @@ env: $(VENV)/.complete
 
 $(VENV)/.complete:
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check ".[dev,timm,open-model]"
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check ".[dev,timm,open-model,detector,onnx,app,tensorboard]"
 	touch $@
