@@ -71,23 +71,32 @@ def test_the_published_file_names(originals, tmp_path):
     assert EvaluationCrops(tmp_path / "data").labels.reannotated is None
 
 
-def test_a_zip_gives_the_same_and_cannot_write_elsewhere(originals, tmp_path):
-    archive = tmp_path / "deep" / "AFLW2000-3D.zip"
-    archive.parent.mkdir()
-    with zipfile.ZipFile(archive, "w") as file:
-        for index, path in enumerate(sorted(originals.iterdir())):
-            prefix = ("AFLW2000/", "../../evil/", "/absolute/")[index % 3]
-            file.write(path, prefix + path.name)
-        file.writestr("../../evil.txt", "no picture")
-        file.writestr("__MACOSX/._image00007.jpg", "resource fork")
-    before = {path for path in tmp_path.rglob("*")}
-    aflw2000.prepare(archive, tmp_path / "deep" / "from_zip")
-    new = {path for path in tmp_path.rglob("*")} - before
-    assert all(path.is_relative_to(tmp_path / "deep" / "from_zip") for path in new)
+def write_zip(path: Path, originals: Path) -> None:
+    with zipfile.ZipFile(path, "w") as file:
+        for original in sorted(originals.iterdir()):
+            file.write(original, f"AFLW2000/{original.name}")
+        file.writestr("__MACOSX/AFLW2000/._image00007.mat", "resource fork")
+
+
+def test_a_zip_gives_the_same(originals, tmp_path):
+    write_zip(tmp_path / "AFLW2000-3D.zip", originals)
+    aflw2000.prepare(tmp_path / "AFLW2000-3D.zip", tmp_path / "from_zip")
     aflw2000.prepare(originals, tmp_path / "from_folder")
     for path in (tmp_path / "from_folder").rglob("*.*"):
-        twin = tmp_path / "deep" / "from_zip" / path.relative_to(tmp_path / "from_folder")
+        twin = tmp_path / "from_zip" / path.relative_to(tmp_path / "from_folder")
         assert twin.read_bytes() == path.read_bytes()
+
+
+def test_a_zip_that_leads_outside_is_refused_and_writes_nothing(originals, tmp_path):
+    archive = tmp_path / "deep" / "AFLW2000-3D.zip"
+    archive.parent.mkdir()
+    write_zip(archive, originals)
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("../../image00001.mat", "a label")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(io.InputError, match=r"AFLW2000-3D\.zip: refused, .* leads outside"):
+        aflw2000.prepare(archive, tmp_path / "deep" / "data")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_output_folder_may_hold_other_things(originals, tmp_path):

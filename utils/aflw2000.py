@@ -11,16 +11,14 @@ import dataclasses
 import itertools
 import os
 import shutil
-import tempfile
 import uuid
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from utils import io
+from utils.archive import as_folder
 from utils.crop import network_crop, roi_box_from_landmarks
 from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, write_labels
 from utils.params import N_LANDMARKS
@@ -79,7 +77,7 @@ def prepare(
     io.make_output_folder(output)
     staging = output / f".{uuid.uuid4().hex[:8]}"
     try:
-        with _as_folder(Path(source)) as folder:
+        with as_folder(source, (".jpg", ".mat")) as folder:
             count = _write(_find_labels(folder, Path(source)), staging, reannotated)
         for name in (CROPS, EVAL, LIST):  # the list last: it is what makes a test set
             os.replace(staging / name, output / name)
@@ -132,31 +130,3 @@ def _find_labels(folder: Path, source: Path) -> list[Path]:
         if first == second:
             raise io.InputError(f"{source}: {first} is in it twice")
     return mat_files
-
-
-@contextlib.contextmanager
-def _as_folder(source: Path) -> Iterator[Path]:
-    """The folder itself, or a temporary one with a zip's pictures and labels.
-
-    Members keep their last name only: whatever path an archive asks for, nothing lands elsewhere.
-    """
-    if source.is_dir():
-        yield source
-        return
-    if not source.is_file():
-        raise io.InputError(
-            f"{source}: no such folder or zip; get AFLW2000-3D.zip and pass it here"
-        )
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        try:
-            with zipfile.ZipFile(source) as archive:
-                for member in archive.namelist():
-                    name = Path(member).name
-                    if name.startswith("image") and name.endswith((".jpg", ".mat")):
-                        if (folder / name).exists():
-                            raise io.InputError(f"{source}: {name} is in it twice")
-                        (folder / name).write_bytes(archive.read(member))
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-            raise io.InputError(f"{source}: not a readable zip ({error})") from None
-        yield folder
