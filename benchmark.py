@@ -23,8 +23,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from backbone_nets import THREEDDFA_V2
-from model_building import SynergyNet, build_model, load_weights, morphable_hash
+from model_building import SynergyNet, load_model
 from utils import io, metrics, render
 from utils.crop import crop_to_photo, photo_to_crop
 from utils.ddfa import (
@@ -43,10 +42,7 @@ from utils.params import (
     IMG_SIZE,
     OPEN_FOLDER,
     ROOT,
-    MorphableModel,
     default_morphable_folder,
-    load_morphable,
-    load_whitening,
 )
 from utils.pose import decode_pose, decompose_camera
 
@@ -265,54 +261,6 @@ def write_pictures(output: Path, crops: EvaluationCrops, predictions: Prediction
 
 
 # ---------------------------------------------------------------- command
-
-
-def load_model(
-    weights: str | os.PathLike,
-    arch: str | None = None,
-    morphable: str | os.PathLike | None = None,
-    whitening: str | os.PathLike | None = None,
-) -> SynergyNet:
-    """The network of a checkpoint, which names its arch and morphable model when it is ours.
-
-    Args:
-        weights: checkpoint: published, ours, or 3DDFA_V2's.
-        arch: overrides what the checkpoint says; published ones say nothing and are mobilenet_v2.
-        morphable: folder; None looks for the checkpoint's own in the default folders.
-        whitening: file with mean and standard deviation of the parameters, replaces the others.
-    Raises:
-        InputError: a file is missing or damaged, or two do not belong together.
-    """
-    checkpoint = io.read_checkpoint(weights)
-    arch = arch or checkpoint.get("arch", "mobilenet_v2")
-    foreign = arch == THREEDDFA_V2 and morphable_hash(checkpoint) is None
-    if foreign and whitening is None:
-        raise io.InputError(
-            f"{weights}: 3DDFA_V2's weights carry no whitening; "
-            f"pass its param_mean_std_62d_120x120.pkl with --whitening"
-        )
-    model = build_model(arch, morphable=_choose_morphable(morphable, checkpoint))
-    load_weights(model, weights)
-    if whitening is not None:
-        mean, std = load_whitening(whitening)
-        # weights that name no face model belong to the one that came with their whitening
-        pairs = ((mean, model.param_mean), (std, model.param_std))
-        if foreign and not all(torch.allclose(*pair) for pair in pairs):
-            raise io.InputError(
-                f"{whitening}: not the whitening of morphable model {model.morphable_id['name']}, "
-                f"so these weights belong to another; pass its folder with --morphable"
-            )
-        model.param_mean, model.param_std = mean, std
-    return model
-
-
-def _choose_morphable(
-    folder: str | os.PathLike | None, checkpoint: dict[str, Any]
-) -> MorphableModel:
-    folders = [folder] if folder else dict.fromkeys([default_morphable_folder(), OPEN_FOLDER])
-    models = [load_morphable(f) for f in folders]
-    named = morphable_hash(checkpoint)
-    return next((model for model in models if model.hash == named), models[0])
 
 
 def get_args_parser() -> argparse.ArgumentParser:

@@ -28,10 +28,14 @@ from utils.params import (
     N_EXPR,
     N_POSE,
     N_SHAPE,
+    OPEN_FOLDER,
     POSE,
     RECIPES,
     SHAPE,
     MorphableModel,
+    default_morphable_folder,
+    load_morphable,
+    load_whitening,
 )
 
 RESIDUAL_SCALE = 0.05  # refined = landmarks + RESIDUAL_SCALE * refiner output; section 3.2
@@ -131,6 +135,7 @@ class SynergyNet(nn.Module):
     Attributes:
         arch, recipe: as given; `recipe` follows the checkpoint once weights are loaded.
         morphable_id: name and hash of the morphable model.
+        triangles: (T, 3) of the morphable model, for drawing, or None; no part of a checkpoint.
     """
 
     def __init__(self, arch: str, morphable: MorphableModel, recipe: str) -> None:
@@ -138,6 +143,7 @@ class SynergyNet(nn.Module):
         self.arch = arch
         self.recipe = recipe
         self.morphable_id = {"name": morphable.name, "hash": morphable.hash}
+        self.triangles = morphable.triangles
         self.I2P = I2P(arch)
         self.forwardDirection: LandmarkRefiner | None = LandmarkRefiner(self.I2P.backbone.channels)
         self.reverseDirection: InverseRegressor | None = InverseRegressor()
@@ -226,6 +232,54 @@ def build_model(
 
 
 # ---------------------------------------------------------------- checkpoints
+
+
+def load_model(
+    weights: str | os.PathLike,
+    arch: str | None = None,
+    morphable: str | os.PathLike | None = None,
+    whitening: str | os.PathLike | None = None,
+) -> SynergyNet:
+    """The network of a checkpoint, which names its arch and morphable model when it is ours.
+
+    Args:
+        weights: checkpoint: published, ours, or 3DDFA_V2's.
+        arch: overrides what the checkpoint says; published ones say nothing and are mobilenet_v2.
+        morphable: folder; None looks for the checkpoint's own in the default folders.
+        whitening: file with mean and standard deviation of the parameters, replaces the others.
+    Raises:
+        InputError: a file is missing or damaged, or two do not belong together.
+    """
+    checkpoint = io.read_checkpoint(weights)
+    arch = arch or checkpoint.get("arch", "mobilenet_v2")
+    foreign = arch == THREEDDFA_V2 and morphable_hash(checkpoint) is None
+    if foreign and whitening is None:
+        raise io.InputError(
+            f"{weights}: 3DDFA_V2's weights carry no whitening; "
+            f"pass its param_mean_std_62d_120x120.pkl with --whitening"
+        )
+    model = build_model(arch, morphable=_choose_morphable(morphable, checkpoint))
+    load_weights(model, weights)
+    if whitening is not None:
+        mean, std = load_whitening(whitening)
+        # weights that name no face model belong to the one that came with their whitening
+        pairs = ((mean, model.param_mean), (std, model.param_std))
+        if foreign and not all(torch.allclose(*pair) for pair in pairs):
+            raise io.InputError(
+                f"{whitening}: not the whitening of morphable model {model.morphable_id['name']}, "
+                f"so these weights belong to another; pass its folder with --morphable"
+            )
+        model.param_mean, model.param_std = mean, std
+    return model
+
+
+def _choose_morphable(
+    folder: str | os.PathLike | None, checkpoint: dict[str, Any]
+) -> MorphableModel:
+    folders = [folder] if folder else dict.fromkeys([default_morphable_folder(), OPEN_FOLDER])
+    models = [load_morphable(f) for f in folders]
+    named = morphable_hash(checkpoint)
+    return next((model for model in models if model.hash == named), models[0])
 
 
 def describe(model: SynergyNet) -> dict[str, Any]:

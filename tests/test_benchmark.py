@@ -13,6 +13,7 @@ import scipy.io
 import torch
 
 import benchmark
+import model_building
 from model_building import SynergyNet, build_model, describe, published_state
 from utils import aflw2000, io
 from utils.crop import crop_to_photo
@@ -226,11 +227,11 @@ def test_whitening_replaces_the_checkpoints(command, tmp_path):
 def test_weights_find_their_own_morphable_model(command, monkeypatch, tmp_path):
     other = shutil.copytree(command["morphable"], tmp_path / "other")
     io.write_array(other / "u_exp.npy", np.load(other / "u_exp.npy") + 1)
-    monkeypatch.setattr(benchmark, "default_morphable_folder", lambda: other)
-    monkeypatch.setattr(benchmark, "OPEN_FOLDER", command["morphable"])
+    monkeypatch.setattr(model_building, "default_morphable_folder", lambda: other)
+    monkeypatch.setattr(model_building, "OPEN_FOLDER", command["morphable"])
     model = benchmark.load_model(command["weights"])
     assert model.morphable_id["name"] == "tiny"
-    monkeypatch.setattr(benchmark, "OPEN_FOLDER", other)
+    monkeypatch.setattr(model_building, "OPEN_FOLDER", other)
     with pytest.raises(io.InputError, match="trained with morphable model"):
         benchmark.load_model(command["weights"])
 
@@ -241,6 +242,7 @@ def test_open_folders_are_announced_when_nothing_real_is_there(command, monkeypa
     data, morphable = command.pop("data"), command.pop("morphable")
     for name, folder in (("test", data), ("morphable", morphable)):
         monkeypatch.setattr(benchmark, f"default_{name}_folder", lambda folder=folder: folder)
+    monkeypatch.setattr(model_building, "default_morphable_folder", lambda: morphable)
     assert run(command) == 0
     assert " has no " not in capsys.readouterr().out
     monkeypatch.setattr(benchmark, "OPEN_TEST_FOLDER", data)

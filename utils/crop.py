@@ -14,12 +14,13 @@ import numpy as np
 from utils.params import IMG_SIZE
 
 CROP_FACTOR = np.sqrt(2)  # side of the crop over the longer side of the landmarks' tight box
+BOX_FACTOR = 1.2  # side of the crop over the height of a face detector's box
 
 
 def roi_box_from_landmarks(landmarks: np.ndarray, width: int, height: int) -> np.ndarray:
     """The crop box AFLW2000-3D and 300W-LP were cut with.
 
-    The tight box's longer side times sqrt(2), centred, rounded, clipped to the photo (from 1 on).
+    `square_box_from_landmarks`, clipped to the photo (from 1 on).
 
     Args:
         landmarks: (..., 2 or 3, 68) photo px, y down.
@@ -28,12 +29,38 @@ def roi_box_from_landmarks(landmarks: np.ndarray, width: int, height: int) -> np
     Returns:
         (..., 4) float64 whole numbers sx sy ex ey.
     """
+    return square_box_from_landmarks(landmarks).clip(1, [width, height, width, height])
+
+
+def square_box_from_landmarks(landmarks: np.ndarray) -> np.ndarray:
+    """The crop box around landmarks: the tight box's longer side times sqrt(2), may reach outside.
+
+    Args:
+        landmarks: (..., 2 or 3, 68) photo px, y down.
+    Returns:
+        (..., 4) float64 whole numbers sx sy ex ey.
+    """
     points = np.asarray(landmarks, np.float64)[..., :2, :]
     low, high = points.min(-1), points.max(-1)  # (..., 2)
-    side = (high - low).max(-1, keepdims=True) * CROP_FACTOR  # (..., 1)
-    start = np.round((low + high - side) / 2)  # (..., 2)
-    box = np.concatenate([start, start + np.round(side)], -1)  # (..., 4)
-    return box.clip(1, [width, height, width, height])
+    return _square(low + high, (high - low).max(-1, keepdims=True) * CROP_FACTOR)
+
+
+def roi_box_from_face_box(face_box: np.ndarray) -> np.ndarray:
+    """The crop box around a face detector's box: 1.2 times its height, may reach outside.
+
+    Args:
+        face_box: (..., 4 or more) x0 y0 x1 y1 photo px.
+    Returns:
+        (..., 4) float64 whole numbers sx sy ex ey.
+    """
+    low, high = np.split(np.asarray(face_box, np.float64)[..., :4], 2, -1)  # (..., 2)
+    return _square(low + high, (high - low)[..., 1:] * BOX_FACTOR)
+
+
+def _square(twice_centre: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """The box (..., 4) of whole numbers around a centre (..., 2) with a side (..., 1)."""
+    start = np.round((twice_centre - side) / 2)  # (..., 2)
+    return np.concatenate([start, start + np.round(side)], -1)
 
 
 def cut_out(image: np.ndarray, roi_box: np.ndarray) -> np.ndarray:
