@@ -156,6 +156,7 @@ class SynergyNet(nn.Module):
         self.register_buffer("u_base", morphable.u[rows])
         self.register_buffer("w_shp_base", morphable.w_shp[rows])
         self.register_buffer("w_exp_base", morphable.w_exp[rows])
+        self.register_buffer("keypoints", rows, persistent=False)  # in no published checkpoint
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """All outputs that training and the refined benchmark need.
