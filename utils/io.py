@@ -10,10 +10,12 @@ import contextlib
 import json
 import os
 import pickle
+import shutil
 import sys
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +73,19 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Raises:
         InputError: the file is missing, is no picture, or breaks off early.
     """
-    data = _read_bytes(path)
+    return decode_image(path, _read_bytes(path))
+
+
+def decode_image(name: str | os.PathLike, data: bytes) -> np.ndarray:
+    """`read_image` of bytes that are read already; `name` is what errors call them."""
     if _is_truncated(data):
-        raise InputError(f"{path}: the picture breaks off early; copy or download it again")
+        raise InputError(f"{name}: the picture breaks off early; copy or download it again")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error:  # more pixels than OpenCV admits
         image = None
     if image is None:
-        raise InputError(f"{path}: not a picture that OpenCV can read")
+        raise InputError(f"{name}: not a picture that OpenCV can read")
     return image
 
 
@@ -152,11 +158,15 @@ def read_mat(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         InputError: missing or damaged.
     """
-    _require_file(path)
+    return decode_mat(path, _read_bytes(path))
+
+
+def decode_mat(name: str | os.PathLike, data: bytes) -> dict[str, Any]:
+    """`read_mat` of bytes that are read already; `name` is what errors call them."""
     try:
-        return scipy.io.loadmat(path)
+        return scipy.io.loadmat(BytesIO(data))
     except Exception as error:  # scipy raises a dozen kinds on damaged files
-        raise InputError(f"{path}: not a readable .mat file ({error})") from None
+        raise InputError(f"{name}: not a readable .mat file ({error})") from None
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -299,3 +309,31 @@ def make_output_folder(path: str | os.PathLike) -> Path:
     except OSError as error:
         raise InputError(f"{path}: cannot write here ({error.strerror})") from None
     return path
+
+
+@contextlib.contextmanager
+def all_or_nothing(path: str | os.PathLike, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a hidden folder inside `path`; on success move what was written there out of it.
+
+    Args:
+        path: folder to fill; may exist and hold other things.
+        names: of the files and folders that are moved, in this order; the last makes it complete.
+    Raises:
+        InputError: one of the names exists already, or the folder cannot be written to.
+    """
+    path = Path(path)
+    if existing := [name for name in names if (path / name).exists()]:
+        raise InputError(f"{path / existing[0]}: already there; remove it or choose another folder")
+    is_new = not path.exists()
+    staging = make_output_folder(path) / f".{uuid.uuid4().hex[:8]}"
+    try:
+        staging.mkdir()
+        yield staging
+        for name in names:
+            if (staging / name).exists():
+                os.replace(staging / name, path / name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if is_new:
+            with contextlib.suppress(OSError):
+                path.rmdir()  # only when nothing came of it

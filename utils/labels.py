@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -52,7 +53,11 @@ def read_face_label(path: str | os.PathLike) -> FaceLabel:
         InputError: unreadable; Pose_Para (7), Shape_Para (40 or more) or Exp_Para (10 or more)
             missing, of another size or not finite; a scale f that is not positive.
     """
-    table = io.read_mat(path)
+    return parse_face_label(path, io.read_mat(path))
+
+
+def parse_face_label(path: str | os.PathLike, table: dict[str, Any]) -> FaceLabel:
+    """`read_face_label` of a table that is read already; `path` is what errors call it."""
     pose, shape, expression = (
         _read_vector(path, table, key) for key in ("Pose_Para", "Shape_Para", "Exp_Para")
     )
