@@ -226,3 +226,26 @@ def test_run_command_passes_results_and_bugs_through():
     assert io.run_command(lambda args: args, 3) == 3
     with pytest.raises(ZeroDivisionError):
         io.run_command(lambda _: 1 / 0, None)
+
+
+def test_all_or_nothing_moves_what_was_written_and_leaves_no_trace(tmp_path):
+    with io.all_or_nothing(tmp_path / "set", ("a.npy", "folder", "list")) as staging:
+        (staging / "folder").mkdir()
+        (staging / "folder" / "b").write_text("b")
+        (staging / "list").write_text("list")
+        (staging / "scratch").write_text("not asked for")
+        assert not (tmp_path / "set" / "list").exists()
+    assert sorted(p.name for p in (tmp_path / "set").rglob("*")) == ["b", "folder", "list"]
+    with (
+        pytest.raises(io.InputError, match="folder: already there"),
+        io.all_or_nothing(tmp_path / "set", ("a.npy", "folder")),
+    ):
+        pass
+    assert sorted(p.name for p in (tmp_path / "set").rglob("*")) == ["b", "folder", "list"]
+
+
+def test_all_or_nothing_writes_nothing_after_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), io.all_or_nothing(tmp_path / "set", ("a",)) as staging:
+        (staging / "a").write_text("half")
+        raise ZeroDivisionError
+    assert not (tmp_path / "set").exists()

@@ -6,12 +6,9 @@ landmarks were compared with the published arrays: equal in all 2,000 rows.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import os
-import shutil
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +21,7 @@ from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, write_labels
 from utils.params import N_LANDMARKS
 
 MAX_ANGLE_DEG = 99  # labels with a larger angle are left out of the pose error
+SUFFIXES = (".jpg", ".mat")
 JPEG_QUALITY = 100  # quality 95 moves single NMEs by 0.4 percent points
 
 
@@ -69,24 +67,9 @@ def prepare(
     Raises:
         InputError: nothing found, a damaged or incomplete pair, or a test set already there.
     """
-    output = Path(output)
-    existing = [name for name in (CROPS, LIST, EVAL) if (output / name).exists()]
-    if existing:
-        raise io.InputError(f"{output / existing[0]}: already there; remove it or choose another")
-    is_new = not output.exists()
-    io.make_output_folder(output)
-    staging = output / f".{uuid.uuid4().hex[:8]}"
-    try:
-        with as_folder(source, (".jpg", ".mat")) as folder:
-            count = _write(_find_labels(folder, Path(source)), staging, reannotated)
-        for name in (CROPS, EVAL, LIST):  # the list last: it is what makes a test set
-            os.replace(staging / name, output / name)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        if is_new:
-            with contextlib.suppress(OSError):
-                output.rmdir()  # only when nothing came of it
-    return count
+    names = (CROPS, EVAL, LIST)  # the list last: it is what makes a test set
+    with io.all_or_nothing(output, names) as staging, as_folder(source, SUFFIXES) as folder:
+        return _write(_find_labels(folder, Path(source)), staging, reannotated)
 
 
 def _write(mat_files: list[Path], folder: Path, reannotated: str | os.PathLike | None) -> int:
