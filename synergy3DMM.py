@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from model_building import load_model
-from utils.crop import network_crop, roi_box_from_face_box
-from utils.ddfa import IN_THE_WILD, preprocess
+from utils.crop import network_crop, roi_box_from_face_box, square_box_from_landmarks
+from utils.ddfa import BENCHMARK, IN_THE_WILD, Preset, preprocess
 from utils.detect import Detector, make_detector
 from utils.faces import Faces, decode_faces
 from utils.inference import choose_device, make_regressor
@@ -48,6 +48,9 @@ class SynergyNet:
         morphable: 3dmm_data folder; None is the checkpoint's own.
         detector: name for `utils.detect.make_detector`, or a function from a photo to its boxes;
             it is built when first needed, so that photos with boxes need none.
+        refine_crop: look twice: cut each face out again around its landmarks, as the training
+            crops were cut, and with their black border. Boxes of detectors differ in how much
+            forehead and cheek they hold, crops from landmarks do not.
         arch: overrides what the checkpoint says.
         whitening: file of mean and standard deviation, for weights that carry none (3DDFA_V2).
     Raises:
@@ -61,6 +64,7 @@ class SynergyNet:
         morphable: str | os.PathLike | None = None,
         detector: str | Detector = "auto",
         *,
+        refine_crop: bool = False,
         arch: str | None = None,
         whitening: str | os.PathLike | None = None,
     ):
@@ -68,6 +72,7 @@ class SynergyNet:
         self.device = choose_device(device)
         self.model = load_model(self.weights, arch, morphable, whitening).eval().to(self.device)
         self.regress = make_regressor(self.model)
+        self.refine_crop = refine_crop
         self._detector = detector
 
     @functools.cached_property
@@ -95,7 +100,11 @@ class SynergyNet:
             boxes = [self.detect(image) for image in images]
         image_index = np.repeat(np.arange(len(images)), [len(rows) for rows in boxes])
         boxes = np.concatenate([np.empty((0, 4)), *(np.asarray(b)[:, :4] for b in boxes)])
-        return self.predict_crops(images, image_index, boxes, roi_box_from_face_box(boxes))
+        faces = self.predict_crops(images, image_index, boxes, roi_box_from_face_box(boxes))
+        if self.refine_crop:
+            roi_boxes = square_box_from_landmarks(faces.landmarks)
+            faces = self.predict_crops(images, image_index, boxes, roi_boxes, BENCHMARK)
+        return faces
 
     def predict_crops(
         self,
@@ -103,18 +112,20 @@ class SynergyNet:
         image_index: np.ndarray,
         boxes: np.ndarray,
         roi_boxes: np.ndarray,
+        preset: Preset = IN_THE_WILD,
     ) -> Faces:
         """The faces in crop boxes that are known already, as when tracking a video.
 
         Args:
             images: (H, W, 3) uint8 BGR each.
             image_index, boxes, roi_boxes: see `utils.faces.Faces`.
+            preset: pre-processing.
         """
-        if len(roi_boxes) == 0:
-            return decode_faces(self.model, torch.empty(0, N_PARAMS), roi_boxes, boxes, image_index)
-        pairs = zip(image_index, roi_boxes, strict=True)
-        crops = np.stack([network_crop(images[index], box) for index, box in pairs])
-        params_w = self.regress(preprocess(torch.from_numpy(crops).to(self.device), IN_THE_WILD))
+        params_w = torch.empty(0, N_PARAMS)
+        if len(roi_boxes):
+            pairs = zip(image_index, roi_boxes, strict=True)
+            crops = np.stack([network_crop(images[index], box) for index, box in pairs])
+            params_w = self.regress(preprocess(torch.from_numpy(crops).to(self.device), preset))
         return decode_faces(self.model, params_w, roi_boxes, boxes, image_index)
 
     def get_all_outputs(

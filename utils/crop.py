@@ -58,9 +58,9 @@ def roi_box_from_face_box(face_box: np.ndarray) -> np.ndarray:
 
 
 def _square(twice_centre: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """The box (..., 4) of whole numbers around a centre (..., 2) with a side (..., 1)."""
+    """The box (..., 4) of whole numbers around a centre (..., 2), its side (..., 1) at least 1."""
     start = np.round((twice_centre - side) / 2)  # (..., 2)
-    return np.concatenate([start, start + np.round(side)], -1)
+    return np.concatenate([start, start + np.round(side).clip(1)], -1)
 
 
 def cut_out(image: np.ndarray, roi_box: np.ndarray) -> np.ndarray:
