@@ -17,6 +17,32 @@ from utils.params import OPEN_FOLDER
 LEAST = {"--count": 1, "--seed": 0, "--workers": 0}  # of the numeric flags
 
 
+def threedmm(args: argparse.Namespace) -> int:
+    """The Basel Face Model's arrays from 3DDFA, 3DDFA_V2 or the original model."""
+    from utils.threedmm import PICTURE, prepare
+
+    facts = prepare(args.source, args.output, args.whitening)
+    print(
+        f"{args.output}: {facts['kind']}, {facts['vertices']} vertices, "
+        f"{facts['triangles']} triangles; look at {args.output}/{PICTURE}"
+    )
+    for name, published in facts["published"].items():
+        print(f"{name} at the landmarks: {'as published' if published else 'NOT as published'}")
+    return 0
+
+
+def add_threedmm(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("3dmm", help=threedmm.__doc__)
+    parser.add_argument(
+        "--source", required=True, help="3DDFA's or 3DDFA_V2's checkout, 3dmm_data.zip, a folder"
+    )
+    parser.add_argument("--output", default="3dmm_data", help="folder (default: %(default)s)")
+    parser.add_argument(
+        "--whitening", help="param_whitening.pkl, where the source has none (default: its own)"
+    )
+    parser.set_defaults(run=threedmm)
+
+
 def aflw2000(args: argparse.Namespace) -> int:
     """The test set AFLW2000-3D from its images and .mat files."""
     from utils.aflw2000 import prepare
@@ -92,6 +118,7 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    add_threedmm(commands)
     add_aflw2000(commands)
     add_synthetic(commands)
     add_open_model(commands)

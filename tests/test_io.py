@@ -245,7 +245,11 @@ def test_all_or_nothing_moves_what_was_written_and_leaves_no_trace(tmp_path):
 
 
 def test_all_or_nothing_writes_nothing_after_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), io.all_or_nothing(tmp_path / "set", ("a",)) as staging:
-        (staging / "a").write_text("half")
-        raise ZeroDivisionError
+    def write_half() -> None:
+        with io.all_or_nothing(tmp_path / "set", ("a",)) as staging:
+            (staging / "a").write_text("half")
+            raise io.InputError("the source ends")
+
+    with pytest.raises(io.InputError, match="the source ends"):
+        write_half()
     assert not (tmp_path / "set").exists()
