@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,11 @@ from model_building import SynergyNet
 from utils.crop import crop_to_photo
 from utils.params import N_POSE
 from utils.pose import Pose, decode_pose, decompose_camera
+
+POSE_CONVENTION = (
+    "degrees; R = Rx(pitch) Ry(yaw) Rz(roll) as in 300W-LP and AFLW2000-3D; 'exact' inverts that, "
+    "'published' reads the yaw as SynergyNet's and 3DDFA's code do"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,3 +119,25 @@ def decode_faces(
         landmarks = model.landmarks(params_w).cpu().numpy()  # (N, 3, 68) crop px
     landmarks = crop_to_photo(landmarks, roi_boxes).astype(np.float32)
     return Faces(image_index, boxes, roi_boxes, params, landmarks, model)
+
+
+def describe_faces(faces: Faces) -> list[dict[str, Any]]:
+    """Faces as plain numbers for JSON, one dict each: boxes, landmarks, pose and parameters.
+
+    Landmarks are 68 triples x y z in photo px to 3 decimals; angles in degrees to 3 decimals;
+    the 62 parameters keep float32's precision. POSE_CONVENTION says what the angles mean.
+    """
+    poses = {method: faces.pose(method) for method in ("exact", "published")}
+    return [
+        {
+            "box": faces.boxes[index].round(2).tolist(),
+            "roi_box": faces.roi_boxes[index].tolist(),
+            "pose": {
+                method: {name: round(float(a[index]), 3) for name, a in pose._asdict().items()}
+                for method, pose in poses.items()
+            },
+            "landmarks": [[round(float(v), 3) for v in p] for p in faces.landmarks[index].T],
+            "params": [float(f"{v:.9g}") for v in faces.params[index]],
+        }
+        for index in range(len(faces))
+    ]

@@ -38,7 +38,10 @@ def enlarge(image: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def draw_landmarks(
-    image: np.ndarray, landmarks: np.ndarray, colour: tuple[int, int, int] = PREDICTION_BGR
+    image: np.ndarray,
+    landmarks: np.ndarray,
+    colour: tuple[int, int, int] = PREDICTION_BGR,
+    crop_px: float | None = None,
 ) -> np.ndarray:
     """Draw 68 landmarks as dots joined by lines part by part, anti-aliased.
 
@@ -46,16 +49,18 @@ def draw_landmarks(
         image: (H, W, 3) uint8 BGR. Not modified.
         landmarks: (2 or 3, 68) px of this image, y down.
         colour: BGR of the lines.
+        crop_px: side of the face's crop, for the width of lines; None is the whole picture's.
     """
     image = image.copy()
-    unit = min(image.shape[:2]) / 480  # line widths are made for 480 px
+    unit = (crop_px or min(image.shape[:2])) / 480  # line widths are made for 480 px
     points = _fixed_point(landmarks[:2].T)  # (68, 2)
     thickness = max(1, round(2 * unit))
+    edge = thickness + (2 if unit > 0.4 else 0)  # no room for black edges on small faces
     for part, closed in FACE_PARTS.values():
         run = [points[list(part)]]
-        cv2.polylines(image, run, closed, (0, 0, 0), thickness + 2, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.polylines(image, run, closed, (0, 0, 0), edge, cv2.LINE_AA, SUBPIXEL_BITS)
         cv2.polylines(image, run, closed, colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
-    radius = round(2.6 * unit * 2**SUBPIXEL_BITS)
+    radius = round(max(2.6 * unit, 1) * 2**SUBPIXEL_BITS)
     for point in points:
         cv2.circle(image, point, radius, (255, 255, 255), -1, cv2.LINE_AA, SUBPIXEL_BITS)
     return image
