@@ -12,6 +12,7 @@ Source: SynergyNet, section 4.1, and the published training script.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import datetime
 import itertools
 import logging
@@ -47,6 +48,7 @@ MAX_SKIPPED_IN_A_ROW = 50
 DRY_RUN_STEPS = 2
 STATISTICS_BATCHES = 50  # that averaged weights see before they are used
 OPTIMIZERS = ("sgd", "adamw")
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 LEAST = {
     "--epochs": 1,
     "--start-epoch": 1,
@@ -136,13 +138,16 @@ def build_optimizer(
             faces the loss was 1.06 with it, 1.68 with the best rate of the other.
     """
     if name == "adamw":
-        return torch.optim.AdamW(model.parameters(), lr=base_lr, weight_decay=ADAMW_WEIGHT_DECAY)
+        return torch.optim.AdamW(
+            model.parameters(), lr=base_lr, weight_decay=ADAMW_WEIGHT_DECAY, fused=True
+        )
     return torch.optim.SGD(
         model.parameters(),
         lr=base_lr,
         momentum=MOMENTUM,
         weight_decay=WEIGHT_DECAY,
         nesterov=True,
+        fused=True,
     )
 
 
@@ -347,6 +352,18 @@ def resume(
 # ---------------------------------------------------------------- the run
 
 
+def keep_freed_memory() -> None:
+    """Let the C library keep what a training step frees for the next step.
+
+    By default glibc gives every block above 32 MB back to the system, and the next step pays for
+    fresh, zeroed pages: a fifth of a step at batch 128 on a CPU. Elsewhere this does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def pick_device(devices_id: list[int], local_rank: int) -> torch.device:
     """A process's device: the GPU that --devices-id gives its rank, or the CPU.
 
@@ -440,6 +457,7 @@ def train_together(args: argparse.Namespace, local_rank: int, **group: Any) -> i
 
 def train(args: argparse.Namespace, device: torch.device, rank: int, world_size: int) -> int:
     """The run on one process."""
+    keep_freed_memory()
     snapshot = Path(args.snapshot)
     if not args.dry_run:
         io.make_output_folder(snapshot.parent)
@@ -477,7 +495,10 @@ def train(args: argparse.Namespace, device: torch.device, rank: int, world_size:
 
     network: torch.nn.Module = model
     if world_size > 1:
-        network = DistributedDataParallel(model)
+        # buffers are the same bases everywhere, and batch-norm statistics that rank 0 saves
+        network = DistributedDataParallel(
+            model, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
     result = model if averaged is None else averaged.module
     criterion = SynergyLoss(args.recipe)
     guard = GuardedStep(model, optimizer)
