@@ -210,7 +210,7 @@ class SynergyNet(nn.Module):
         camera = params[:, POSE].reshape(-1, 3, 4)  # (B, 3, 4) [P | t]
         verts_model = torch.addmm(u.T, params[:, SHAPE], w_shp.T)  # (B, 3N), one pass a basis
         verts_model = torch.addmm(verts_model, params[:, EXPR], w_exp.T)  # (B, 3N)
-        verts_model = verts_model.reshape(len(params), -1, 3).transpose(1, 2)  # (B, 3, N)
+        verts_model = verts_model.unflatten(1, (-1, 3)).transpose(1, 2)  # (B, 3, N)
         verts = torch.baddbmm(camera[:, :, 3:], camera[:, :, :3], verts_model)  # y up
         verts[:, 1] = IMG_SIZE + 1 - verts[:, 1]  # in place: no gradient reads verts
         return verts  # (B, 3, N) crop px, y down

@@ -46,6 +46,12 @@ class Preset:
     border_px: int
     augment: bool
 
+    @property
+    def description(self) -> str:
+        """What reports and exported files say of it."""
+        border = f"{self.border_px}-px black border" if self.border_px else "no border"
+        return f"BGR, {border}, (x - {PIXEL_MEAN}) / {PIXEL_STD:.0f}"
+
 
 TRAIN = Preset(border_px=5, augment=True)
 BENCHMARK = Preset(border_px=5, augment=False)

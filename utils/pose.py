@@ -48,9 +48,13 @@ def decompose_camera(camera: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     norms = camera[..., :2, :3].norm(dim=-1)  # (..., 2)
     if (norms == 0).any():
         raise ValueError("camera with a zero row: it has no rotation")
-    r1, r2 = (camera[..., :2, :3] / norms[..., None]).unbind(dim=-2)  # (..., 3) each
-    rotation = torch.stack([r1, r2, torch.linalg.cross(r1, r2)], dim=-2)  # (..., 3, 3)
-    return norms.mean(dim=-1), rotation, camera[..., 3]
+    return norms.mean(dim=-1), camera_rotation(camera), camera[..., 3]
+
+
+def camera_rotation(camera: Tensor) -> Tensor:
+    """R (..., 3, 3) of `decompose_camera` alone; it checks nothing, as exported graphs cannot."""
+    r1, r2 = (camera[..., :2, :3] / camera[..., :2, :3].norm(dim=-1, keepdim=True)).unbind(dim=-2)
+    return torch.stack([r1, r2, torch.linalg.cross(r1, r2)], dim=-2)
 
 
 def compose_camera(scale: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
@@ -78,7 +82,7 @@ def exact_angles(rotation: Tensor) -> Pose:
         rotation: (..., 3, 3), rows of unit length.
     """
     r = rotation
-    cos_yaw = torch.hypot(r[..., 0, 0], r[..., 0, 1])
+    cos_yaw = r[..., 0, :2].norm(dim=-1)
     yaw = torch.atan2(-r[..., 0, 2], cos_yaw)  # -asin(R[0, 2]), but accurate near 90 degrees too
     pitch = torch.atan2(r[..., 1, 2], r[..., 2, 2])
     roll = torch.atan2(r[..., 0, 1], r[..., 0, 0])
