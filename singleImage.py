@@ -1,0 +1,225 @@
+"""Landmarks, head pose and a 3D face of everybody in your photos.
+
+    python singleImage.py -f photo.jpg
+    python singleImage.py -f FOLDER 'more/*.png' --refine-crop
+    torchrun --nproc-per-node 8 singleImage.py -f FOLDER --results-only --resume
+
+Writes into inference_output/: landmarks/NAME.jpg, poses/NAME.jpg, json/NAME.json with all numbers,
+and results_rank0.jsonl with the same numbers, one line a picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import itertools
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from synergy3DMM import SynergyNet
+from utils import io, render
+from utils.detect import DETECTORS, make_detector, read_boxes
+from utils.faces import POSE_CONVENTION, Faces, describe_faces
+from utils.gallery import Picture, ResultsFile, find_pictures, rank_and_world_size
+
+NOSE_TIP = 30  # of the 68 landmarks
+
+NOTES = """\
+Pictures: files of any kind that OpenCV reads (JPEG, PNG, TIFF, WebP, AVIF, BMP, GIF, ...; grey,
+with transparency or 16 bits too), turned as their EXIF says; of animations the first picture.
+A picture that cannot be read, or that shows no face, gets one line on stderr; the others are done.
+
+Exit code: 0 when a face was found, 2 when there was none or nothing could be read. Under torchrun a
+process that found none ends with 0, so that the others go on.
+
+--resume passes over the pictures in results_rank*.jsonl, but for those that failed.
+"""
+
+
+# ---------------------------------------------------------------- pictures of results
+
+
+def draw_landmarks(photo: np.ndarray, faces: Faces) -> np.ndarray:
+    """The photo with the 68 landmarks of every face."""
+    for landmarks, side in zip(faces.landmarks, _sides(faces), strict=True):
+        photo = render.draw_landmarks(photo, landmarks, crop_px=side)
+    return photo
+
+
+def draw_poses(photo: np.ndarray, faces: Faces) -> np.ndarray:
+    """The photo with the axes of every head, at the tip of its nose."""
+    for landmarks, rotation, side in zip(
+        faces.landmarks, faces.rotations, _sides(faces), strict=True
+    ):
+        photo = render.draw_pose_axes(photo, rotation, landmarks[:2, NOSE_TIP], side / 3)
+    return photo
+
+
+def _sides(faces: Faces) -> np.ndarray:
+    """Sides (N,) of the crops in photo px."""
+    return faces.roi_boxes[:, 2] - faces.roi_boxes[:, 0]
+
+
+# ---------------------------------------------------------------- photos to faces
+
+
+def read_ahead(
+    pictures: Sequence[Picture], workers: int, count: int
+) -> Iterator[tuple[Picture, Future[np.ndarray]]]:
+    """The pictures with what reading them gives, `count` of them read in advance by threads."""
+    waiting: collections.deque[tuple[Picture, Future[np.ndarray]]] = collections.deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for picture in pictures:
+            waiting.append((picture, pool.submit(io.read_image, picture.path)))
+            if len(waiting) > count:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def predict_pictures(
+    net: SynergyNet,
+    reading: Iterator[tuple[Picture, Future[np.ndarray]]],
+    boxes: dict[str, np.ndarray] | None,
+    batch_size: int,
+) -> Iterator[tuple[Picture, np.ndarray | None, Faces | io.InputError]]:
+    """Each picture with its photo and faces, or with None and what is wrong with it.
+
+    Args:
+        net: finds the faces where `boxes` is None.
+        reading: from `read_ahead`.
+        boxes: (n, 5) of the faces by path or file name of the picture.
+        batch_size: pictures that go through the network together.
+    """
+    while batch := list(itertools.islice(reading, batch_size)):
+        good: list[tuple[Picture, np.ndarray, np.ndarray]] = []
+        for picture, future in batch:
+            try:
+                photo = future.result()
+                face_boxes = net.detect(photo) if boxes is None else look_up(picture, photo, boxes)
+                good.append((picture, photo, face_boxes))
+            except io.InputError as error:
+                yield picture, None, error
+        faces = net.predict([photo for _, photo, _ in good], [rows for *_, rows in good])
+        for index, (picture, photo, _) in enumerate(good):
+            yield picture, photo, faces.of_image(index)
+
+
+def look_up(picture: Picture, photo: np.ndarray, boxes: dict[str, np.ndarray]) -> np.ndarray:
+    """The boxes (n, 5) of one picture.
+
+    Raises:
+        InputError: the table does not name the picture, or a box lies beside it.
+    """
+    rows = boxes.get(picture.path, boxes.get(os.path.basename(picture.path)))
+    if rows is None:
+        raise io.InputError(f"{picture.path}: not among the boxes; give it [] if it shows no face")
+    height, width = photo.shape[:2]
+    beside = (rows[:, 2:4] <= 0) | (rows[:, :2] >= [width, height])  # (n, 2)
+    if beside.any() or (rows[:, 2:4] - rows[:, :2] > 2 * max(height, width)).any():
+        raise io.InputError(f"{picture.path}: a box does not fit its {width} x {height} px")
+    return rows
+
+
+# ---------------------------------------------------------------- results
+
+
+def describe_picture(picture: Picture, photo: np.ndarray, faces: Faces) -> dict[str, Any]:
+    """What the JSON of one picture says."""
+    return {
+        "image": picture.path,
+        "width": photo.shape[1],
+        "height": photo.shape[0],
+        "morphable": faces.model.morphable_id,
+        "pose_convention": POSE_CONVENTION,
+        "faces": describe_faces(faces),
+    }
+
+
+def write_files(output: Path, picture: Picture, photo: np.ndarray, faces: Faces) -> None:
+    """Pictures and JSON of one picture."""
+    io.write_image(output / "landmarks" / f"{picture.name}.jpg", draw_landmarks(photo, faces))
+    io.write_image(output / "poses" / f"{picture.name}.jpg", draw_poses(photo, faces))
+    description = describe_picture(picture, photo, faces)
+    io.write_json(output / "json" / f"{picture.name}.json", description)
+
+
+# ---------------------------------------------------------------- command
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0],
+        epilog=NOTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("-f", "--files", nargs="+", required=True, help="pictures, folders or glob patterns")
+    add("-w", "--weights", help="checkpoint (default: pretrained/best.pth.tar or the open one)")
+    add("-a", "--arch", help="default: the checkpoint's, else mobilenet_v2")
+    add("-d", "--device", default="auto", help="auto, cpu, cuda or a number (default: %(default)s)")
+    add("--morphable", help="3dmm_data folder (default: the checkpoint's)")
+    add("--whitening", help="parameter mean and std, for weights that carry none (3DDFA_V2)")
+    add("--detector", default="auto", help=f"{DETECTORS} (default: %(default)s)")
+    add("--refine-crop", action="store_true", help="look twice, cut out around the landmarks")
+    add("--output", default="inference_output", help="folder (default: %(default)s)")
+    add("--results-only", action="store_true", help="write results_rank*.jsonl and nothing else")
+    add("--resume", action="store_true", help="go on with an interrupted run")
+    add("--batch-size", type=int, default=8, help="pictures at a time (default: %(default)s)")
+    add("--workers", type=int, default=4, help="threads that read ahead (default: %(default)s)")
+    return parser
+
+
+def main(args: argparse.Namespace) -> int:
+    io.require_at_least(args, {"--batch-size": 1, "--workers": 1})
+    output = io.make_output_folder(args.output)
+    rank, world_size = rank_and_world_size()
+    if world_size > 1:
+        cv2.setNumThreads(torch.get_num_threads())  # which torchrun sets, for many processes
+    pictures = find_pictures(args.files, skip=output)[rank::world_size]
+    kind, _, boxes_file = args.detector.partition(":")
+    boxes = read_boxes(boxes_file) if kind == "boxes" else None
+    net = SynergyNet(
+        args.weights,
+        args.device,
+        args.morphable,
+        make_detector(args.detector if boxes is None else "none"),
+        refine_crop=args.refine_crop,
+        arch=args.arch,
+        whitening=args.whitening,
+    )
+    results = ResultsFile(output, args.resume)
+    done = results.done() if args.resume else set()
+    pictures = [picture for picture in pictures if picture.path not in done]
+    if rank == 0:
+        print(f"weights {net.weights}, morphable model {net.model.morphable_id['name']}")
+    n_read = n_faces = 0
+    reading = read_ahead(pictures, args.workers, args.batch_size)
+    with tqdm(total=len(pictures), unit="picture", leave=False, disable=rank or None) as progress:
+        for picture, photo, faces in predict_pictures(net, reading, boxes, args.batch_size):
+            progress.update()
+            if isinstance(faces, io.InputError):
+                tqdm.write(f"skipped: {faces}", file=sys.stderr)
+                results.add({"image": picture.path, "error": str(faces)})
+                continue
+            n_read += 1
+            n_faces += len(faces)
+            if not len(faces):
+                tqdm.write(f"{picture.path}: no face found", file=sys.stderr)
+            elif not args.results_only:
+                write_files(output, picture, photo, faces)
+            results.add(describe_picture(picture, photo, faces))
+    print(f"{n_faces} faces in {n_read} of {len(pictures)} pictures: {output}")
+    return 0 if n_faces or done or world_size > 1 else 2
+
+
+if __name__ == "__main__":
+    sys.exit(io.run_command(main, get_args_parser().parse_args()))
