@@ -7,7 +7,7 @@ Picture i of a set depends on (seed, i) only, not on the number of workers. A pi
 its label exactly: the decoded landmarks are the continuous coordinates (pixel centres at +0.5) at
 which the head was drawn.
 
-Sources: 3DDFA (Zhu et al., PAMI 2017) for files and crops; 300W-LP for the distribution of poses.
+Sources: 3DDFA (Zhu et al., PAMI 2017) for files and crops; AFLW2000-3D for the spread of poses.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ from utils.params import (
     load_morphable,
 )
 from utils.portrait.studio import Studio
-from utils.pose import Pose, compose_rotation, decode_pose
+from utils.pose import decode_pose
 
 TRAINING_IMAGES = "train_aug_120x120"
 TRAINING_LIST = "train_aug_120x120.list.train"
 TRAINING_PARAMS = "param_all_norm_v201.pkl"
 JPEG_QUALITY = 95
 PHOTO_SIZE = 450  # px, of AFLW2000-3D's photos
+WIDE_MOUTHS = 0.12  # share of faces whose expression is among the fifth with the widest mouths
 AFLW2000_YAW_COUNTS = (1312, 383, 305)  # images with |yaw| in [0, 30], (30, 60], (60, 90] degrees
 
 
@@ -61,7 +62,7 @@ class LabelSampler:
 
     Attributes:
         landmark_mean: (68, 3); landmark_shp: (68, 3, 40); landmark_expr: (68, 3, 10) micrometres.
-        identities: (I, 40) people to mix; expressions: (E, 10).
+        identities: (I, 40) people to mix; expressions: (E, 10), the widest mouths last.
         crop_jitter: whether the crop is shifted and scaled at random.
     """
 
@@ -73,41 +74,37 @@ class LabelSampler:
     crop_jitter: bool = True
 
     @classmethod
-    def for_training(cls, head: OpenHead, morphable: MorphableModel) -> LabelSampler:
-        """All people but the held-out ones, yaw to +-90 degrees, jittered crops."""
-        return cls(*_landmark_model(morphable), head.identities, head.expressions)
+    def of(cls, head: OpenHead, morphable: MorphableModel, held_out: bool) -> LabelSampler:
+        """All people but the held-out ones, jittered crops; or the held-out ones, cropped exactly."""
+        mean, shp, expr = _landmark_model(morphable)
+        people = head.held_out_identities if held_out else head.identities
+        expressions = _by_mouth(head.expressions, mean, expr)
+        return cls(mean, shp, expr, people, expressions, crop_jitter=not held_out)
 
-    @classmethod
-    def for_testing(cls, head: OpenHead, morphable: MorphableModel) -> LabelSampler:
-        """Held-out people only, cropped exactly."""
-        return cls(
-            *_landmark_model(morphable),
-            head.held_out_identities,
-            head.expressions,
-            crop_jitter=False,
-        )
-
-    def sample(self, rng: np.random.Generator, yaw_deg: float | None = None) -> np.ndarray:
+    def sample(
+        self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
+    ) -> np.ndarray:
         """One label, (62,) float32 real parameters, for a 120-px crop.
 
         Args:
             rng: decides everything.
-            yaw_deg: fixes the yaw.
+            yaw_range_deg: of |yaw|.
         """
         shape = _mix(self.identities, rng)
         shape = shape + 0.15 * rng.standard_normal(N_SHAPE)
         expr = _blend(self.expressions, rng)
-        pose = sample_pose(rng) if yaw_deg is None else sample_pose(rng, yaw_deg)
+        rotation = sample_rotation(rng, yaw_range_deg)
         landmarks = self.landmark_mean + self.landmark_shp @ shape + self.landmark_expr @ expr
         params = np.empty(N_PARAMS, np.float32)
-        params[POSE] = self._camera(landmarks, pose, rng).reshape(N_POSE)
+        params[POSE] = self._camera(landmarks, rotation, rng).reshape(N_POSE)
         params[SHAPE], params[EXPR] = shape, expr
         return params
 
-    def _camera(self, landmarks: np.ndarray, pose: Pose, rng: np.random.Generator) -> np.ndarray:
+    def _camera(
+        self, landmarks: np.ndarray, rotation: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
         """(3, 4) [s R | t] that puts landmarks (68, 3) into a crop cut like AFLW2000-3D's, at a
         mean depth of 0."""
-        rotation = compose_rotation(pose).numpy()
         turned = landmarks @ rotation.T  # (68, 3) micrometres, y up
         low, high = turned[:, :2].min(0), turned[:, :2].max(0)
         side = (high - low).max() * CROP_FACTOR  # micrometres
@@ -121,21 +118,35 @@ class LabelSampler:
         return np.concatenate([scale * rotation, translation[:, None]], 1)
 
 
-def sample_pose(rng: np.random.Generator, yaw_deg: float | None = None) -> Pose:
-    """Yaw broad to +-90 degrees; pitch and roll normal, pitch wider where the face is frontal."""
-    if yaw_deg is None:
-        yaw_deg = rng.normal(0, 25) if rng.random() < 0.5 else rng.uniform(-90, 90)
-    yaw_deg = float(np.clip(yaw_deg, -90, 90))
-    pitch_std = 17 - 6 * abs(yaw_deg) / 90
-    pitch_deg = float(np.clip(rng.normal(-3, pitch_std), -45, 45))
-    roll_deg = float(np.clip(rng.normal(0, 15), -50, 50))
-    angles = torch.tensor([yaw_deg, pitch_deg, roll_deg], dtype=torch.float64)
-    return Pose(*angles)
+def sample_rotation(
+    rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
+) -> np.ndarray:
+    """(3, 3) float64 rotation of a head that nods, turns broadly to +-90 degrees, and tilts.
+
+    Independent pitch and roll would leave profile faces upright in the image, which AFLW2000-3D's
+    are not: close to a yaw of 90 degrees pitch and roll turn about the same axis.
+
+    Args:
+        rng: decides everything.
+        yaw_range_deg: rotations with |yaw| outside are drawn again.
+    """
+    while True:
+        turn_deg = rng.normal(0, 22) if rng.random() < 0.55 else rng.uniform(-90, 90)
+        nod_deg, tilt_deg = (rng.normal(0, 28 if rng.random() < 0.15 else 13) for _ in range(2))
+        angles_deg = np.clip([turn_deg, nod_deg - 3, tilt_deg], -90, 90)
+        (sy, cy), (sx, cx), (sz, cz) = ((np.sin(a), np.cos(a)) for a in np.radians(angles_deg))
+        nod = np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]])
+        turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+        tilt = np.array([[cz, sz, 0], [-sz, cz, 0], [0, 0, 1]])
+        rotation = tilt @ turn @ nod
+        yaw_deg = np.degrees(np.arcsin(abs(rotation[0, 2])))
+        if yaw_range_deg[0] <= yaw_deg <= yaw_range_deg[1]:
+            return rotation
 
 
 def sample_labels(head: OpenHead, morphable: MorphableModel, count: int, seed: int) -> np.ndarray:
     """Labels (count, 62) float32 real parameters of a training set, without its pictures."""
-    sampler = LabelSampler.for_training(head, morphable)
+    sampler = LabelSampler.of(head, morphable, held_out=False)
     return np.stack([sampler.sample(np.random.default_rng((seed, i))) for i in range(count)])
 
 
@@ -146,9 +157,18 @@ def _mix(bank: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.cos(turn) * first + np.sin(turn) * second
 
 
+def _by_mouth(expressions: np.ndarray, mean: np.ndarray, expr: np.ndarray) -> np.ndarray:
+    """Expressions (E, 10) in the order of how wide they open the mouth of the mean face."""
+    upper, lower = [61, 62, 63], [67, 66, 65]  # along the inner lips
+    gap = expressions @ (expr[upper] - expr[lower]).swapaxes(1, 2)  # (3, E, 3) micrometres
+    gap += (mean[upper] - mean[lower])[:, None]
+    return expressions[np.linalg.norm(gap, axis=-1).sum(0).argsort()]
+
+
 def _blend(bank: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A new expression between two of the bank, (10,), mostly close to one of them."""
-    first, second = bank[rng.integers(len(bank), size=2)]
+    least = int(0.8 * len(bank)) if rng.random() < WIDE_MOUTHS else 0
+    first, second = bank[rng.integers(least, len(bank), size=2)]
     weight = rng.beta(0.4, 0.4)
     return weight * first + (1 - weight) * second + 0.05 * rng.standard_normal(N_EXPR)
 
@@ -177,8 +197,7 @@ class Generator:
 
     def __init__(self, head: OpenHead, morphable: MorphableModel, held_out: bool = False):
         self.head = head
-        choose = LabelSampler.for_testing if held_out else LabelSampler.for_training
-        self.labels = choose(head, morphable)
+        self.labels = LabelSampler.of(head, morphable, held_out)
         self.studio = Studio(head, self.labels.landmark_mean)
 
     def head_verts(self, params: np.ndarray) -> np.ndarray:
@@ -187,10 +206,10 @@ class Generator:
         return head.mean + head.w_shp @ params[SHAPE] + head.w_exp @ params[EXPR]
 
     def draw(
-        self, rng: np.random.Generator, yaw_deg: float | None = None
+        self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
     ) -> tuple[np.ndarray, np.ndarray]:
         """One picture (120, 120, 3) uint8 BGR and its real parameters (62,) float32."""
-        params = self.labels.sample(rng, yaw_deg)
+        params = self.labels.sample(rng, yaw_range_deg)
         camera = params[POSE].reshape(3, 4)
         return self.studio.render(self.head_verts(params), camera, rng), params
 
@@ -215,19 +234,19 @@ def _generator(folder: Path, held_out: bool) -> Generator:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """Pictures to write, by worker processes; `yaws_deg` is None or one yaw a picture."""
+    """Pictures to write, by worker processes; `yaw_ranges_deg` is (count, 2), of |yaw|."""
 
     folder: Path
     images: Path
     seed: int
     held_out: bool
-    yaws_deg: np.ndarray | None
+    yaw_ranges_deg: np.ndarray
 
     def write(self, index: int) -> np.ndarray:
         """Write picture `index`; return its real parameters (62,)."""
         rng = np.random.default_rng((self.seed, index))
-        yaw_deg = None if self.yaws_deg is None else float(self.yaws_deg[index])
-        image, params = _generator(self.folder, self.held_out).draw(rng, yaw_deg)
+        yaw_range_deg = tuple(self.yaw_ranges_deg[index])
+        image, params = _generator(self.folder, self.held_out).draw(rng, yaw_range_deg)
         io.write_image(self.images / image_name(index), image, JPEG_QUALITY)
         return params
 
@@ -296,7 +315,8 @@ def write_training_set(
     images = io.make_output_folder(output / TRAINING_IMAGES)
     for name in (TRAINING_LIST, TRAINING_PARAMS):
         (output / name).unlink(missing_ok=True)
-    job = _Job(Path(morphable_folder), images, seed, held_out=False, yaws_deg=None)
+    any_yaw_deg = np.tile([0.0, 90.0], (count, 1))
+    job = _Job(Path(morphable_folder), images, seed, held_out=False, yaw_ranges_deg=any_yaw_deg)
     params = _write_pictures(job, count, workers)
     params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
     io.write_list(output / TRAINING_LIST, [image_name(i) for i in range(count)])
@@ -320,8 +340,8 @@ def write_test_set(
     images = io.make_output_folder(output / CROPS)
     (output / LIST).unlink(missing_ok=True)
     rng = np.random.default_rng(seed)
-    yaws_deg = sample_test_yaws(count, rng)
-    job = _Job(Path(morphable_folder), images, seed, held_out=True, yaws_deg=yaws_deg)
+    bins_deg = sample_test_bins(count, rng)
+    job = _Job(Path(morphable_folder), images, seed, held_out=True, yaw_ranges_deg=bins_deg)
     params = _write_pictures(job, count, workers)
     side = rng.integers(180, 321, count)
     start = rng.integers(1, PHOTO_SIZE - side[:, None], (count, 2))
@@ -341,10 +361,8 @@ def write_test_set(
     io.write_list(output / LIST, [image_name(i) for i in range(count)])
 
 
-def sample_test_yaws(count: int, rng: np.random.Generator) -> np.ndarray:
-    """(count,) yaws in degrees, shuffled, with AFLW2000-3D's share in each bin of |yaw|."""
+def sample_test_bins(count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count, 2) ranges of |yaw| in degrees, shuffled, in AFLW2000-3D's shares."""
     ends = np.rint(np.cumsum(AFLW2000_YAW_COUNTS) * count / sum(AFLW2000_YAW_COUNTS)).astype(int)
-    size = rng.uniform(0, 30, count)
-    size[ends[0] :] += 30
-    size[ends[1] :] += 30
-    return rng.permutation(size) * rng.choice([-1, 1], count)
+    low = 30.0 * np.searchsorted(ends, rng.permutation(count), side="right")
+    return np.stack([low, low + 30], 1)
