@@ -1,6 +1,7 @@
 """The fast backbone against the plain one, for every kind of network."""
 
 import copy
+import importlib.util
 
 import pytest
 import torch
@@ -8,7 +9,13 @@ import torch
 from model_building import build_model
 from utils import io
 from utils.ddfa import BENCHMARK, IN_THE_WILD, preprocess
-from utils.inference import CPU_MICRO_BATCH, _fold, choose_device, make_regressor, regress_all
+from utils.inference import (
+    CPU_MICRO_BATCH,
+    choose_device,
+    fold_batch_norm,
+    make_regressor,
+    regress_all,
+)
 
 FOLDING_TOLERANCE = 1e-5  # relative to the largest output: float32 sums in another order
 
@@ -30,29 +37,41 @@ def build(arch: str, morphable):
     return model
 
 
+@pytest.fixture(params=["torch", "onnx"])
+def engine(request) -> str:
+    """Each engine that is installed."""
+    if request.param == "onnx":
+        pytest.importorskip("onnxruntime")
+    return request.param
+
+
 @pytest.mark.parametrize("arch", ["mobilenet_v2", "mobilenet_025", "resnet18", "3ddfa_v2:mb05"])
-def test_fast_equals_plain(tiny_morphable, arch):
+def test_fast_equals_plain(tiny_morphable, arch, engine):
     model = build(arch, tiny_morphable).eval()
     images = preprocess(random_images(CPU_MICRO_BATCH + 3))
     with torch.no_grad():
         plain = model.regress(images)
-    fast = make_regressor(model)(images)
+    regress = make_regressor(model, engine=engine)
+    fast = regress(images)
     assert (fast - plain).abs().max() <= FOLDING_TOLERANCE * plain.abs().max()
+    one = regress(images[:1])  # no batch size or memory layout is baked in
+    torch.testing.assert_close(one, fast[:1], rtol=0, atol=1e-5 * float(plain.abs().max()))
+    torch.testing.assert_close(regress(images.contiguous()), fast)
 
 
-def test_timm_networks_work_too(tiny_morphable):
+def test_timm_networks_work_too(tiny_morphable, engine):
     pytest.importorskip("timm")
     model = build("timm:mobilenetv3_small_050", tiny_morphable).eval()
     images = preprocess(random_images(2))
     with torch.no_grad():
         plain = model.regress(images)
-    fast = make_regressor(model)(images)
+    fast = make_regressor(model, engine=engine)(images)
     assert (fast - plain).abs().max() <= FOLDING_TOLERANCE * plain.abs().max()
 
 
 @pytest.mark.parametrize("arch", ["mobilenet_v2", "mobilenet_025", "resnet18"])
 def test_batch_norm_is_folded(tiny_morphable, arch):
-    network = _fold(build(arch, tiny_morphable).I2P)
+    network = fold_batch_norm(build(arch, tiny_morphable).I2P)
     used = {str(node.target) for node in network.backbone.features.graph.nodes}
     left = [
         name
@@ -62,10 +81,10 @@ def test_batch_norm_is_folded(tiny_morphable, arch):
     assert left == []
 
 
-def test_the_model_is_not_modified(tiny_morphable):
+def test_the_model_is_not_modified(tiny_morphable, engine):
     model = build("mobilenet_025", tiny_morphable).train()
     before = copy.deepcopy(model.state_dict())
-    make_regressor(model)(preprocess(random_images(2)))
+    make_regressor(model, engine=engine)(preprocess(random_images(2)))
     assert model.training
     assert all(m.training for m in model.modules())
     assert model.state_dict().keys() == before.keys()
@@ -84,6 +103,23 @@ def test_networks_that_cannot_be_traced_run_unfolded(tiny_morphable):
     with torch.no_grad():
         plain = model.regress(images)
     torch.testing.assert_close(make_regressor(model)(images), plain)
+    if importlib.util.find_spec("onnxruntime"):
+        with pytest.raises(io.InputError, match="branches on its data; use engine torch"):
+            make_regressor(model, engine="onnx")
+
+
+def test_engines_that_cannot_run_are_refused(tiny_morphable, monkeypatch):
+    model = build("mobilenet_025", tiny_morphable)
+    with pytest.raises(io.InputError, match="unknown engine 'tpu'; choose from auto, torch, onnx"):
+        make_regressor(model, engine="tpu")
+    with pytest.raises(io.InputError, match="on the CPU only; use engine torch"):
+        make_regressor(model, "meta", engine="onnx")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(io.InputError, match="pip install onnxruntime"):
+        make_regressor(model, engine="onnx")
+    images = preprocess(random_images(2))
+    expected = make_regressor(model, engine="torch")(images)
+    assert torch.equal(make_regressor(model, engine="auto")(images), expected)
 
 
 def test_regress_all_joins_batches_and_applies_the_preset(tiny_morphable):

@@ -1,15 +1,19 @@
-"""The backbone at full speed: eval mode, batch norm folded into convolutions, channels last.
+"""The backbone at full speed: eval mode, batch norm folded into convolutions, the best engine.
 
     regress = make_regressor(model, device)
     params_w = regress(preprocess(images))  # (B, 62)
 
-No compiler and no other runtime is needed. `benchmarks/speed.py` measures what it is worth.
+PyTorch alone is enough. On CPUs ONNX Runtime is several times faster and is used where it is
+installed; no file is written for it. `benchmarks/speed.py` measures what each is worth.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
+import io as memory_files
+import warnings
 from collections.abc import Callable, Iterable
 
 import torch
@@ -18,7 +22,9 @@ from torch.fx.experimental.optimization import fuse
 
 from utils import io
 from utils.ddfa import BENCHMARK, Preset, preprocess
+from utils.params import IMG_SIZE
 
+ENGINES = ("auto", "torch", "onnx")
 CPU_MICRO_BATCH = 16  # its activations stay in the processor's cache; more images are slower
 
 
@@ -41,7 +47,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def make_regressor(
-    model: nn.Module, device: torch.device | str | None = None
+    model: nn.Module, device: torch.device | str | None = None, engine: str = "auto"
 ) -> Callable[[Tensor], Tensor]:
     """A fast `model.regress`: the same numbers up to rounding (1e-5 of the largest).
 
@@ -49,22 +55,24 @@ def make_regressor(
         model: a SynergyNet in any mode, on any device. Not modified, and not followed if it
             changes later.
         device: where to compute; None is the model's own.
+        engine: torch; onnx, which is ONNX Runtime on the CPU; auto takes the latter where it is
+            installed, the device is a CPU, and the network does not branch on its data.
     Returns:
         A function from pre-processed images (B, 3, 120, 120) on any device to whitened parameters
         (B, 62) on `device`, computed in inference mode and, on GPUs, without TF32.
+    Raises:
+        InputError: unknown engine, or one that this network, device or environment rules out.
     """
     device = torch.device(device) if device is not None else model.u.device
-    network = _fold(model.I2P).to(device, memory_format=torch.channels_last)
-    micro_batch = CPU_MICRO_BATCH if device.type == "cpu" else None
-
-    @torch.inference_mode()
-    def regress(images: Tensor) -> Tensor:
-        images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
-        with _full_precision(device):
-            chunks = images.split(micro_batch or len(images))
-            return torch.cat([network(chunk)[0] for chunk in chunks])  # (B, 62)
-
-    return regress
+    network = fold_batch_norm(model.I2P)
+    if engine not in ENGINES:
+        raise io.InputError(f"unknown engine '{engine}'; choose from {', '.join(ENGINES)}")
+    hindrance = _onnx_hindrance(network, device)
+    if engine == "onnx" and hindrance:
+        raise io.InputError(f"engine onnx: {hindrance}; use engine torch")
+    if engine == "torch" or hindrance:
+        return _torch_regressor(network, device)
+    return _onnx_regressor(network)
 
 
 def regress_all(
@@ -80,8 +88,8 @@ def regress_all(
     return torch.cat([regress(preprocess(images, preset)) for images in batches])
 
 
-def _fold(network: nn.Module) -> nn.Module:
-    """An eval copy of a model's I2P with batch norm folded into convolutions."""
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """An eval copy of a model's I2P with batch norm folded into convolutions, where it can be."""
     network = copy.deepcopy(network).eval()
     # some timm networks branch on their data and cannot be traced: right as they are, only slower
     with contextlib.suppress(torch.fx.proxy.TraceError):
@@ -89,8 +97,80 @@ def _fold(network: nn.Module) -> nn.Module:
     return network
 
 
+def is_one_graph(network: nn.Module) -> bool:
+    """Whether a folded I2P takes the same steps for all images, so that it can be exported."""
+    return isinstance(network.backbone.features, torch.fx.GraphModule)
+
+
+# ---------------------------------------------------------------- PyTorch
+
+
+def _torch_regressor(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+    network = network.to(device, memory_format=torch.channels_last)
+    micro_batch = CPU_MICRO_BATCH if device.type == "cpu" else None
+
+    @torch.inference_mode()
+    def regress(images: Tensor) -> Tensor:
+        images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        with _full_precision(device):
+            chunks = images.split(micro_batch or len(images))
+            return torch.cat([network(chunk)[0] for chunk in chunks])  # (B, 62)
+
+    return regress
+
+
 def _full_precision(device: torch.device) -> contextlib.AbstractContextManager:
     # TF32 convolutions would move parameters by 1e-3 and more against the CPU's
     if device.type != "cuda":
         return contextlib.nullcontext()
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
+# ---------------------------------------------------------------- ONNX Runtime
+
+
+def _onnx_hindrance(network: nn.Module, device: torch.device) -> str | None:
+    """Why ONNX Runtime cannot run a folded I2P on `device`; None when it can."""
+    if device.type != "cpu":
+        return "it computes on the CPU only"
+    if not is_one_graph(network):
+        return "this network branches on its data"
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "ONNX Runtime is not installed (pip install onnxruntime)"
+    return None
+
+
+def _onnx_regressor(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    import onnxruntime  # optional dependency
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()  # physical cores, or OMP_NUM_THREADS
+    session = onnxruntime.InferenceSession(
+        _trace_to_onnx(network), options, providers=["CPUExecutionProvider"]
+    )
+
+    def regress(images: Tensor) -> Tensor:
+        images = images.detach().to("cpu", memory_format=torch.contiguous_format)
+        (params_w,) = session.run(["params_w"], {"images": images.numpy()})
+        return torch.from_numpy(params_w)  # (B, 62)
+
+    return regress
+
+
+def _trace_to_onnx(network: nn.Module) -> bytes:
+    """A folded I2P as ONNX for images of any count and size."""
+    data = memory_files.BytesIO()
+    free = {0: "batch", 2: "height", 3: "width"}
+    with warnings.catch_warnings(), torch.inference_mode():
+        # the exporter without TorchScript, which its warning advises, takes 10 s instead of 0.4
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network.to("cpu"),
+            (torch.zeros(2, 3, IMG_SIZE, IMG_SIZE),),
+            data,
+            dynamo=False,
+            input_names=["images"],
+            output_names=["params_w", "pooled"],
+            dynamic_axes={"images": free, "params_w": {0: "batch"}, "pooled": {0: "batch"}},
+        )
+    return data.getvalue()
