@@ -43,6 +43,11 @@ def test_triangles_are_counted_from_zero(morphable_folder, reference):
     np.testing.assert_array_equal(triangles[0], reference.arrays["threedmm_tri"][:, 0] - 1)
 
 
+def test_triangles_that_run_clockwise_are_turned(folder, tiny_morphable, reference):
+    scipy.io.savemat(folder / "tri.mat", {"tri": reference.arrays["threedmm_tri"][::-1]})
+    np.testing.assert_array_equal(load_morphable(folder).triangles, tiny_morphable.triangles)
+
+
 def test_triangles_may_be_absent_and_a_name_may_be_given(folder):
     (folder / "tri.mat").unlink()
     io.write_json(folder / "morphable.json", {"name": "open-9"})

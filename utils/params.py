@@ -105,14 +105,15 @@ def load_morphable(folder: str | Path) -> MorphableModel:
             f"{folder / 'keypoints_sim.npy'}: not {3 * N_LANDMARKS} rows below {rows}"
         )
     mean, std = load_whitening(folder / "param_whitening.pkl")
+    u = u_shp + u_exp
     return MorphableModel(
-        u=_float_tensor(u_shp + u_exp),
+        u=_float_tensor(u),
         w_shp=_float_tensor(w_shp),
         w_exp=_float_tensor(w_exp),
         keypoints=torch.from_numpy(keypoints.astype(np.int64)),
         param_mean=mean,
         param_std=std,
-        triangles=_load_triangles(folder / "tri.mat", rows // 3),
+        triangles=_load_triangles(folder / "tri.mat", u.reshape(-1, 3)),
         name=_read_name(folder),
     )
 
@@ -157,7 +158,12 @@ def _float_tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
 
-def _load_triangles(path: Path, n_vertices: int) -> np.ndarray | None:
+def _load_triangles(path: Path, mean: np.ndarray) -> np.ndarray | None:
+    """Triangles of the mean face (V, 3), turned to be counter-clockwise from outside.
+
+    The Basel Face Model's files have them clockwise.
+    """
+    n_vertices = len(mean)
     if not path.is_file():
         return None
     table = io.read_mat(path)
@@ -166,4 +172,6 @@ def _load_triangles(path: Path, n_vertices: int) -> np.ndarray | None:
     triangles = table["tri"].T.astype(np.int64) - 1
     if triangles.min() < 0 or triangles.max() >= n_vertices:
         raise io.InputError(f"{path}: triangles outside the model's {n_vertices} vertices")
-    return np.ascontiguousarray(triangles)
+    a, b, c = ((mean - mean.mean(0))[corner] for corner in triangles.T)  # (T, 3) each
+    inside_out = (a * np.cross(b, c)).sum() < 0  # six times the volume below the surface
+    return np.ascontiguousarray(triangles[:, ::-1] if inside_out else triangles)
