@@ -53,7 +53,7 @@ def draw_landmarks(
     """
     image = image.copy()
     unit = (crop_px or min(image.shape[:2])) / 480  # line widths are made for 480 px
-    points = _fixed_point(landmarks[:2].T)  # (68, 2)
+    points = fixed_point(landmarks[:2].T)  # (68, 2)
     thickness = max(1, round(2 * unit))
     edge = thickness + (2 if unit > 0.4 else 0)  # no room for black edges on small faces
     for part, closed in FACE_PARTS.values():
@@ -82,9 +82,9 @@ def draw_pose_axes(
     axes_model = np.diag([1.0, -1.0, 1.0])  # y down the face, as head-pose pictures have it
     ends = (rotation @ axes_model)[:2].T * [1, -1] * length_px + origin  # (3, 2), y down
     depth = (rotation @ axes_model)[2]  # towards the camera
-    start = _fixed_point(np.asarray(origin, np.float64))
+    start = fixed_point(np.asarray(origin, np.float64))
     for axis in np.argsort(depth):  # nearest last
-        end = _fixed_point(ends[axis])
+        end = fixed_point(ends[axis])
         for colour, width in (((0, 0, 0), 5.5), (AXES_BGR[axis], 3.5)):
             thickness = max(1, round(width * unit))
             cv2.line(image, start, end, colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
@@ -112,7 +112,7 @@ def side_by_side(images: list[np.ndarray], gap_px: int = 6) -> np.ndarray:
     return np.concatenate(row, axis=1)
 
 
-def _fixed_point(points: np.ndarray) -> np.ndarray:
+def fixed_point(points: np.ndarray) -> np.ndarray:
     """Pixel-centre coordinates as cv2's fixed-point integers, kept in the range it can draw."""
     return (points * 2**SUBPIXEL_BITS).round().clip(-(2**20), 2**20).astype(np.int32)
 
