@@ -12,7 +12,7 @@ import pytest
 
 from utils.params import ROOT
 
-SCRIPTS = ("benchmark", "main_train", "prepare_data", "singleImage", "synergy3DMM")
+SCRIPTS = ("benchmark", "main_train", "prepare_data", "singleImage")
 PARTS = ("utils.pose", "utils.crop", "utils.ddfa", "utils.rasterize")
 LEAVES = ("utils.params", "utils.io", "utils")
 
@@ -145,7 +145,7 @@ def test_every_flag_is_read(script):
             long_names = [n for n in names if str(n).startswith("--")] or names
             flags |= {str(n).lstrip("-").replace("-", "_") for n in long_names[:1]}
     assert flags <= read, f"nothing reads {sorted(flags - read)}"
-    assert flags or script == "synergy3DMM"
+    assert flags
 
 
 @pytest.mark.parametrize("script", ["train_script.sh", ".ci/run"])
