@@ -8,13 +8,26 @@ Each subcommand is one job; what it does lives in utils/.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from utils.io import require_at_least, run_command
-from utils.params import OPEN_FOLDER
+from utils.io import InputError, require_at_least, run_command
+from utils.params import BFM_FOLDER, OPEN_FOLDER, default_morphable_folder
 
-LEAST = {"--count": 1, "--seed": 0, "--workers": 0}  # of the numeric flags
+if TYPE_CHECKING:
+    from utils.training_set import FaceFile, LabelledFace
+
+LEAST = {
+    "--count": 1,
+    "--seed": 0,
+    "--workers": 0,
+    "--augment": 1,
+    "--check": 0,
+}  # of the numeric flags
 
 
 def threedmm(args: argparse.Namespace) -> int:
@@ -115,11 +128,113 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=synthetic)
 
 
+def lp300w(args: argparse.Namespace) -> int:
+    """A training and a validation set from 300W-LP."""
+    from utils import io, lp300w
+
+    source, morphable = Path(args.source), Path(args.morphable)
+    faces = lp300w.find_faces(source)
+    output = io.make_output_folder(args.output)
+    if args.check:
+        sheet, error_px = lp300w.check_labels(faces, source, morphable, args.check)
+        io.write_image(output / lp300w.SHEET, sheet)
+        print(f"{output / lp300w.SHEET}: labels drawn; points 17-67 rebuilt to {error_px:.1f} px")
+        lp300w.require_fit(error_px, source, morphable)
+    read = functools.partial(lp300w.read_face, source=source, morphable_folder=morphable)
+    mirror = not any(face.is_mirrored for face in faces)
+    _write_training_set(args, faces, read, morphable, mirror)
+    return 0
+
+
+def add_lp300w(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("300w-lp", help=lp300w.__doc__)
+    parser.add_argument("--source", required=True, help="300W-LP.zip, or its folder")
+    parser.add_argument(
+        "--check", type=int, default=16, help="labels to draw and measure first (%(default)s)"
+    )
+    parser.add_argument(
+        "--morphable", default=BFM_FOLDER, help="Basel Face Model (default: 3dmm_data)"
+    )
+    _add_training_set(parser, "300w_lp_data", augment=5, validation=0.02)
+    parser.set_defaults(run=lp300w)
+
+
+def folder(args: argparse.Namespace) -> int:
+    """A training set from your own photos with 68 points each."""
+    from utils import own_photos
+
+    morphable = Path(args.morphable or default_morphable_folder())
+    faces = own_photos.find_faces(args.images, args.landmarks)
+    read = functools.partial(own_photos.read_face, morphable_folder=morphable)
+    residuals = _write_training_set(args, faces, read, morphable, mirror=True)
+    own_photos.write_report(Path(args.output), faces, residuals, morphable)
+    print(own_photos.format_report(residuals))
+    print(
+        f"{args.output}: every residual in {own_photos.REPORT}, the worst fits drawn in "
+        f"{own_photos.REPORT_PICTURE}"
+    )
+    return 0
+
+
+def add_folder(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("folder", help=folder.__doc__)
+    parser.add_argument("--images", required=True, help="folder of photos, one face each")
+    parser.add_argument(
+        "--landmarks", help="points of all photos, .npy, .json or .csv (default: a .pts each)"
+    )
+    parser.add_argument("--morphable", help="face model (default: as everywhere, see README)")
+    _add_training_set(parser, "own_data", augment=5, validation=0.0)
+    parser.set_defaults(run=folder)
+
+
+def _add_training_set(
+    parser: argparse.ArgumentParser, output: str, augment: int, validation: float
+) -> None:
+    """The flags that `_write_training_set` reads."""
+    add = parser.add_argument
+    add("--output", default=output, help="folder (default: %(default)s)")
+    add("--augment", type=int, default=augment, help="crops a photo (default: %(default)s)")
+    add(
+        "--validation",
+        type=float,
+        default=validation,
+        help="share of the photos that validate (default: %(default)s)",
+    )
+    add("--whiten-anew", action="store_true", help="by this set's own mean and deviation")
+    add("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+
+
+def _write_training_set(
+    args: argparse.Namespace,
+    faces: list[FaceFile],
+    read: Callable[[FaceFile], LabelledFace],
+    morphable: Path,
+    mirror: bool,
+) -> dict[str, float]:
+    """Write the set that the flags ask for; the errors of its faces by name."""
+    from utils import training_set
+
+    training, validation = training_set.split(faces, args.validation)
+    crops = len(training) * args.augment + len(validation)
+    print(
+        f"{args.output}: {len(training)} faces x {args.augment} crops to train, {len(validation)} "
+        f"faces to validate; about {training_set.crop_bytes(crops) / 1e9:.2f} GB"
+    )
+    recipe = training_set.Recipe(morphable, args.augment, mirror, args.whiten_anew)
+    errors = training_set.write_training_set(
+        training, validation, read, Path(args.output), recipe, args.workers
+    )
+    print(training_set.training_command(Path(args.output), recipe, bool(validation)))
+    return errors
+
+
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_threedmm(commands)
     add_aflw2000(commands)
+    add_lp300w(commands)
+    add_folder(commands)
     add_synthetic(commands)
     add_open_model(commands)
     return parser
@@ -127,6 +242,8 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     require_at_least(args, LEAST)
+    if not 0 <= getattr(args, "validation", 0) < 1:
+        raise InputError(f"--validation {args.validation}: must be at least 0 and below 1")
     return args.run(args)
 
 
