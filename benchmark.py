@@ -1,6 +1,8 @@
-"""Score a network on AFLW2000-3D, or on the open test set that ships.
+"""Score networks on AFLW2000-3D, or on the open test set that ships, and compare them.
 
     python benchmark.py -w pretrained/open_mobilenet_v2.pth.tar
+    python benchmark.py -w FIRST.pth.tar SECOND.pth.tar --flip
+    python benchmark.py -w OURS.pth.tar --predictions THEIRS.npz   # what any other model said
     python benchmark.py -w mb05_120x120.pth -a 3ddfa_v2:mb05 --whitening FILE   # 3DDFA_V2's weights
 
 Prints landmark and head pose errors as the published system does, then what that leaves out, and
@@ -15,17 +17,17 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from model_building import SynergyNet, load_model
+from model_building import SynergyNet, build_model, load_model
 from utils import io, metrics, render
-from utils.crop import crop_to_photo, photo_to_crop
+from utils.crop import photo_to_crop
 from utils.ddfa import (
     BENCHMARK,
     CROPS,
@@ -34,92 +36,47 @@ from utils.ddfa import (
     EvaluationLabels,
     Preset,
     default_test_folder,
-    evaluation_loader,
     read_crop,
 )
-from utils.inference import choose_device, make_regressor, regress_all
-from utils.params import (
-    IMG_SIZE,
-    OPEN_FOLDER,
-    ROOT,
-    default_morphable_folder,
+from utils.evaluation import (
+    FileSource,
+    ImageErrors,
+    NetworkSource,
+    Prediction,
+    compare,
+    image_errors,
+    network_source,
+    read_predictions,
+    read_truth,
+    summarise,
 )
-from utils.pose import decode_pose, decompose_camera
+from utils.inference import choose_device
+from utils.params import IMG_SIZE, OPEN_FOLDER, ROOT, default_morphable_folder, load_morphable
 
 N_OVERLAYS = 50
 OVERLAY_PX = 480
 NOSE_TIP = 30  # of the 68 landmarks
+SIGNIFICANT = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
-class Predictions:
-    """What the network says about N crops.
+class Entry:
+    """One row of a comparison.
 
     Attributes:
-        params: (N, 62) real (de-whitened) parameters.
-        landmarks: (N, 3, 68) photo px, y down.
-        seconds: reading, pre-processing, network and decoding together.
+        name: what tables call the model.
+        source: what it predicts.
+        errors: image by image.
+        result: the content of results/benchmark.json.
     """
 
-    params: Tensor
-    landmarks: np.ndarray
-    seconds: float
+    name: str
+    source: NetworkSource | FileSource
+    errors: ImageErrors
+    result: dict[str, Any]
 
 
 # ---------------------------------------------------------------- scores
-
-
-def predict(
-    model: SynergyNet,
-    crops: EvaluationCrops,
-    device: torch.device | str,
-    batch_size: int = 64,
-    workers: int = 0,
-    preset: Preset = BENCHMARK,
-) -> Predictions:
-    """Run the backbone over a test set; `model` is not modified.
-
-    Args:
-        model: in any mode, on any device.
-        crops: the test set.
-        device: where to compute.
-        batch_size: images a batch.
-        workers: loading processes; 0 loads in this one.
-        preset: pre-processing.
-    """
-    regress = make_regressor(model, device)
-    regress(torch.zeros(1, 3, IMG_SIZE, IMG_SIZE))  # the first call sets kernels up
-    loader = evaluation_loader(crops, batch_size, workers)
-    start = time.perf_counter()
-    with torch.inference_mode():
-        batches = tqdm(loader, desc="benchmark", unit="batch", leave=False, disable=None)
-        params_w = regress_all(regress, batches, preset).to(model.u.device)
-        landmarks = model.landmarks(params_w).cpu().numpy()  # (N, 3, 68) crop px
-        params = model.params(params_w).cpu()
-    seconds = time.perf_counter() - start
-    if len(params) != len(crops):
-        raise RuntimeError(f"{len(params)} images scored, {len(crops)} listed")
-    return Predictions(params, crop_to_photo(landmarks, crops.labels.roi_box), seconds)
-
-
-def score(predictions: Predictions, labels: EvaluationLabels) -> dict[str, Any]:
-    """All errors of the predictions; an entry whose labels are absent is None."""
-    nme = metrics.landmark_nme(predictions.landmarks, labels.landmarks)
-    result: dict[str, Any] = {
-        "images": len(nme),
-        "nme": metrics.summarise_nme(nme, labels.yaw_deg),
-        "nme_reannotated": None,
-        "pose_mae": None,
-        "pose_mae_exact": None,
-    }
-    if labels.reannotated is not None:
-        nme = metrics.landmark_nme(predictions.landmarks, labels.reannotated)
-        result["nme_reannotated"] = metrics.summarise_nme(nme, labels.yaw_deg)
-    if labels.pose_deg is not None and len(labels.pose_deg):
-        params = predictions.params[labels.pose_rows]
-        for name, method in (("pose_mae", "published"), ("pose_mae_exact", "exact")):
-            result[name] = metrics.pose_mae(decode_pose(params, method), labels.pose_deg)
-    return result
 
 
 def evaluate(
@@ -129,37 +86,69 @@ def evaluate(
     batch_size: int = 64,
     workers: int = 0,
     preset: Preset = BENCHMARK,
+    flip: bool = False,
+    refined: bool = False,
 ) -> dict[str, Any]:
     """Score a model on an `aflw2000_data` folder; `model` is not modified.
 
+    Args:
+        model: in any mode, on any device.
+        data_folder: the test set.
+        device, batch_size, workers, preset, flip, refined: see `evaluation.network_source`.
     Returns:
         The content of results/benchmark.json; `weights` is None, for the caller to name.
     Raises:
         InputError: the folder is incomplete or holds an unreadable image.
     """
     crops = EvaluationCrops(data_folder)
-    predictions = predict(model, crops, device, batch_size, workers, preset)
-    return summarise(model, crops, predictions, device, preset)
+    source = network_source(model, crops, device, batch_size, workers, preset, flip, refined)
+    facts = describe_model(model, device, preset, flip, refined)
+    return score("", source, model, facts).result
 
 
-def summarise(
-    model: SynergyNet,
-    crops: EvaluationCrops,
-    predictions: Predictions,
-    device: torch.device | str,
-    preset: Preset = BENCHMARK,
+def describe_model(
+    model: SynergyNet, device: torch.device | str, preset: Preset, flip: bool, refined: bool
 ) -> dict[str, Any]:
-    """Errors of the predictions, and what they were measured with."""
-    return score(predictions, crops.labels) | {
-        "seconds": predictions.seconds,
-        "images_per_second": len(crops) / predictions.seconds,
+    """What a network's predictions were made with, for benchmark.json."""
+    return {
         "weights": None,
         "arch": model.arch,
         "morphable": model.morphable_id,
-        "data": _relative(crops.folder),
         "device": str(device),
-        "preprocessing": f"BGR, {preset.border_px}-px black border, (x - 127.5) / 128",
+        "preprocessing": preset.description,
+        "flip": flip,
+        "refined": refined,
     }
+
+
+def score(
+    name: str, source: NetworkSource | FileSource, model: SynergyNet | None, facts: dict[str, Any]
+) -> Entry:
+    """Run a source over its test set and sum up its errors.
+
+    Args:
+        name: what tables call the model.
+        source: what it predicts.
+        model: whose bases its shape and expression are in; None where it has none.
+        facts: entries of the result that say what was run.
+    """
+    crops = source.crops
+    start = time.perf_counter()
+    errors = image_errors(_progress(source.predict(), name, len(crops)), read_truth(crops, model))
+    seconds = time.perf_counter() - start
+    result = summarise(errors, crops.labels) | {
+        "seconds": seconds,
+        "images_per_second": len(crops) / seconds,
+        "data": _relative(crops.folder),
+    }
+    return Entry(name, source, errors, result | facts)
+
+
+def _progress(batches: Iterable[Prediction], name: str, total: int) -> Iterator[Prediction]:
+    with tqdm(desc=name, total=total, unit="image", leave=False, disable=None) as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch))
 
 
 def _relative(path: str | os.PathLike) -> str:
@@ -174,47 +163,109 @@ def _relative(path: str | os.PathLike) -> str:
 
 def format_report(result: dict[str, Any]) -> str:
     """The published blocks to the letter, then what they leave out."""
-    lines = [metrics.format_nme(result["nme"])]
+    lines = [metrics.format_nme(result["nme"])] if result["nme"] else []
     if result["pose_mae"]:
         lines.append(metrics.format_pose_mae(result["pose_mae"]))
     lines.append("\nBeyond the published report:")
     if exact := result["pose_mae_exact"]:
         lines.append(metrics.format_angles("Mean MAE, exact decoding", exact))
-    if reannotated := result["nme_reannotated"]:
-        bins = ", ".join(
-            f"{label} {metrics.as_number(reannotated[name]):.3f}"
-            for name, label in metrics.BIN_LABELS.items()
-        )
-        lines.append(f"NME, re-annotated labels: {bins}, mean {reannotated['mean']:.3f}")
-    lines.append(f"NME, mean over images: {result['nme']['image_mean']:.3f}")
+    every = result["pose_mae_all"]
+    if every and every["images"] != (exact or {}).get("images"):
+        title = f"Mean MAE, exact decoding, all {every['images']} labels"
+        lines.append(metrics.format_angles(title, every))
+    for key, title, unit in (
+        ("rotation", "Rotation error, geodesic", "degrees"),
+        ("shape_mm", "Shape error, RMS over vertices", "mm"),
+        ("expression_mm", "Expression error, RMS over vertices", "mm"),
+    ):
+        if entry := result[key]:
+            interval = _interval(entry["mean_95"])
+            lines.append(f"{title}: {entry['mean']:.3f} {unit} {interval}")
+    for key, title in (
+        ("nme", "NME"),
+        ("nme_reannotated", "NME, re-annotated labels"),
+        ("nme_3d", "NME in 3D"),
+    ):
+        if entry := result[key]:
+            bins = ", ".join(
+                f"{label} {metrics.as_number(entry[name]):.3f}"
+                for name, label in metrics.BIN_LABELS.items()
+            )
+            lines.append(
+                f"{title}: {bins}, mean {entry['mean']:.3f} {_interval(entry['mean_95'])}, "
+                f"over images {entry['image_mean']:.3f} {_interval(entry['image_mean_95'])}"
+            )
     lines.append(
         f"{result['images']} images in {result['seconds']:.2f} s on {result['device']}: "
-        f"{result['images_per_second']:.0f} images/s, files to landmarks"
+        f"{result['images_per_second']:.0f} images/s, files to errors"
     )
+    return "\n".join(lines)
+
+
+def _interval(bounds: tuple[float, float]) -> str:
+    return f"(95 %: {bounds[0]:.3f} to {bounds[1]:.3f})"
+
+
+COLUMNS = {
+    "NME": ("nme", "mean"),
+    "by image": ("nme", "image_mean"),
+    "re-annot.": ("nme_reannotated", "mean"),
+    "3D": ("nme_3d", "mean"),
+    "MAE": ("pose_mae", "mean"),
+    "exact": ("pose_mae_exact", "mean"),
+    "all": ("pose_mae_all", "mean"),
+    "geodesic": ("rotation", "mean"),
+}
+
+
+def format_comparison(entries: list[Entry], pairs: list[dict[str, Any]]) -> str:
+    """One line a model, then one line a pair: the difference and whether it may be chance."""
+    width = max(len(entry.name) for entry in entries)
+    lines = ["\nComparison (landmarks in percent, angles in degrees):"]
+    lines.append(" " * width + "".join(f"{title:>11}" for title in COLUMNS))
+    for entry in entries:
+        cells = [entry.result[key] and entry.result[key][field] for key, field in COLUMNS.values()]
+        numbers = "".join("          -" if cell is None else f"{cell:11.3f}" for cell in cells)
+        lines.append(f"{entry.name:<{width}}{numbers}")
+    for pair in pairs:
+        for key, title, unit in (("nme", "NME", "%"), ("pose_mae_exact", "exact MAE", "degrees")):
+            if test := pair[key]:
+                low, high = test["difference_95"]
+                verdict = "" if test["p_value"] < SIGNIFICANT else ", may be chance"
+                lines.append(
+                    f"{pair['first']} - {pair['second']}, {title}: "
+                    f"{test['difference']:+.3f} {unit} "
+                    f"(95 %: {low:+.3f} to {high:+.3f}; paired p = {test['p_value']:.4f}{verdict})"
+                )
     return "\n".join(lines)
 
 
 # ---------------------------------------------------------------- pictures
 
 
-def draw_overlay(index: int, crops: EvaluationCrops, predictions: Predictions) -> np.ndarray:
-    """One crop twice, enlarged: predicted landmarks with the head's axes, and the true ones."""
+def draw_overlay(index: int, crops: EvaluationCrops, prediction: Prediction) -> np.ndarray:
+    """One crop twice, enlarged: predicted landmarks with the head's axes, and the true ones.
+
+    Args:
+        index: of the crop.
+        crops: the test set.
+        prediction: of this crop alone; it has landmarks.
+    """
     labels = crops.labels
     crop = read_crop(crops.folder / CROPS / crops.names[index])
     image = render.enlarge(crop, OVERLAY_PX)
     box, truth_photo = labels.roi_box[index], labels.landmarks[index]
-    predicted = _enlarged(photo_to_crop(predictions.landmarks[index], box))
+    predicted = _enlarged(photo_to_crop(prediction.landmarks[0], box))
     truth = _enlarged(photo_to_crop(truth_photo, box))
-    params = predictions.params[index : index + 1]
-    _, rotation, _ = decompose_camera(params[:, :12].reshape(-1, 3, 4))
     left = render.draw_landmarks(image, predicted)
-    left = render.draw_pose_axes(left, rotation[0].numpy(), predicted[:2, NOSE_TIP], OVERLAY_PX / 5)
     right = render.draw_landmarks(image, truth, render.TRUTH_BGR)
-    nme = metrics.landmark_nme(predictions.landmarks[index][None], truth_photo[None])[0]
-    pose = decode_pose(params, "exact")
-    left = render.add_caption(
-        left, [f"prediction: NME {100 * nme:.2f} %", _angles(*(a.item() for a in pose))]
-    )
+    nme = metrics.landmark_nme(prediction.landmarks, truth_photo[None])[0]
+    caption = [f"prediction: NME {100 * nme:.2f} %", ""]
+    if prediction.rotation is not None:
+        rotation = prediction.rotation[0].numpy()
+        left = render.draw_pose_axes(left, rotation, predicted[:2, NOSE_TIP], OVERLAY_PX / 5)
+        caption[1] = _angles(*(a.item() for a in prediction.exact))
+    left = render.add_caption(left, caption)
     right = render.add_caption(
         right, [f"label: {crops.names[index]}", _label_angles(index, labels)]
     )
@@ -239,24 +290,28 @@ def _label_angles(index: int, labels: EvaluationLabels) -> str:
     return _angles(yaw, pitch, roll)
 
 
-def write_pictures(output: Path, crops: EvaluationCrops, predictions: Predictions) -> None:
-    """Write 0.png ... 49.png, ced.png and error_vs_yaw.png; overlays of an older run disappear."""
-    labels = crops.labels
-    for index in range(N_OVERLAYS):
-        path = output / f"{index}.png"
-        if index < len(crops):
-            io.write_image(path, draw_overlay(index, crops, predictions))
-        else:
-            path.unlink(missing_ok=True)
-    nme = 100 * metrics.landmark_nme(predictions.landmarks, labels.landmarks)
-    curves = {"68 landmarks": nme}
-    if labels.reannotated is not None:
-        curves["re-annotated labels"] = 100 * metrics.landmark_nme(
-            predictions.landmarks, labels.reannotated
-        )
+def write_pictures(output: Path, entries: list[Entry]) -> None:
+    """Write overlays 0.png ... 49.png of the first model, and ced.png and error_vs_yaw.png.
+
+    Overlays of an older run disappear. Models without landmarks have no pictures.
+    """
+    entries = [entry for entry in entries if entry.errors.nme is not None]
+    if not entries:
+        return
+    crops = entries[0].source.crops
+    count = min(N_OVERLAYS, len(crops))
+    batches = entries[0].source.predict(np.arange(count))
+    for index, prediction in enumerate(one for batch in batches for one in batch.split()):
+        io.write_image(output / f"{index}.png", draw_overlay(index, crops, prediction))
+    for index in range(count, N_OVERLAYS):
+        (output / f"{index}.png").unlink(missing_ok=True)
+    curves = {entry.name: 100 * entry.errors.nme for entry in entries}
+    if len(entries) == 1 and entries[0].errors.nme_reannotated is not None:
+        curves["re-annotated labels"] = 100 * entries[0].errors.nme_reannotated
     title = f"{len(crops)} images of {_relative(crops.folder)}"
     io.write_image(output / "ced.png", render.cumulative_error_plot(curves, title))
-    plot = render.error_against_yaw_plot(nme, labels.yaw_deg, title)
+    nme = 100 * entries[0].errors.nme
+    plot = render.error_against_yaw_plot(nme, crops.labels.yaw_deg, title)
     io.write_image(output / "error_vs_yaw.png", plot)
 
 
@@ -266,15 +321,35 @@ def write_pictures(output: Path, crops: EvaluationCrops, predictions: Prediction
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("-w", "--weights", required=True, help="checkpoint: published, ours, or 3DDFA_V2's")
-    add("-a", "--arch", help="default: the checkpoint's, else mobilenet_v2")
+    several = {"nargs": "+", "metavar": "FILE"}
+    add("-w", "--weights", **several, default=[], help="checkpoints: published, ours, 3DDFA_V2's")
+    add(
+        "--predictions",
+        **several,
+        default=[],
+        help="other models' .npz: params (N, 62), landmarks (N, 2 or 3, 68) in photo px or "
+        "angles_deg (N, 3) pitch, yaw, roll",
+    )
+    per_model = "; one for all weights, or one each, where auto is the default"
+    add("-a", "--arch", nargs="+", help=f"default: the checkpoint's, else mobilenet_v2{per_model}")
     add("-d", "--device", default="auto", help="auto, cpu, cuda or a number (default: %(default)s)")
     add("--data", help="aflw2000_data folder (default: real data when there, else the open set)")
-    add("--morphable", help="3dmm_data folder (default: the checkpoint's, real or open)")
+    add(
+        "--morphable",
+        nargs="+",
+        metavar="DIR",
+        help=f"3dmm_data folder (default: the checkpoint's, real or open){per_model}",
+    )
     add("--output", default="results", help="folder for numbers and pictures (default: results)")
     add("--batch-size", type=int, default=64, help="default: %(default)s")
     add("--workers", type=int, default=2, help="loading processes (default: %(default)s)")
-    add("--whitening", help="parameter mean and std, for weights that carry none (3DDFA_V2)")
+    add(
+        "--whitening",
+        **several,
+        help=f"parameter mean and std, for weights that carry none (3DDFA_V2){per_model}",
+    )
+    add("--flip", action="store_true", help="average with the mirror image's prediction")
+    add("--refined", action="store_true", help="score the refiner's landmarks")
     add(
         "--img_size", type=int, default=IMG_SIZE, help="always %(default)s, as in published scripts"
     )
@@ -282,32 +357,94 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    if args.img_size != IMG_SIZE:
-        raise io.InputError(
-            f"--img_size {args.img_size}: the crops are {IMG_SIZE} px; leave it away"
-        )
-    if args.batch_size < 1 or args.workers < 0:
-        raise io.InputError("--batch-size must be at least 1, --workers at least 0")
+    check_flags(args)
     device = choose_device(args.device)
     output = io.make_output_folder(args.output)
     if not args.morphable and default_morphable_folder() == OPEN_FOLDER:
         print("3dmm_data/ has no Basel Face Model: using the open morphable model that ships")
     if not args.data and default_test_folder() == OPEN_TEST_FOLDER:
         print("aflw2000_data/ has no AFLW2000-3D: scoring the open synthetic test set that ships")
-    model = load_model(args.weights, args.arch, args.morphable, args.whitening)
     crops = EvaluationCrops(args.data or default_test_folder())
-    print(
-        f"weights {args.weights}, arch {model.arch}, "
-        f"morphable model {model.morphable_id['name']}, test set {_relative(crops.folder)}"
-    )
-    predictions = predict(model, crops, device, args.batch_size, args.workers)
-    result = summarise(model, crops, predictions, device)
-    result["weights"] = str(args.weights)
-    print(format_report(result))
-    io.write_json(output / "benchmark.json", result)
-    write_pictures(output, crops, predictions)
+    entries = []
+    for entry in score_all(args, crops, device):
+        print(format_report(entry.result))
+        entries.append(entry)
+    pairs = [
+        {"first": a.name, "second": b.name} | compare(a.errors, b.errors, crops.labels)
+        for i, a in enumerate(entries)
+        for b in entries[i + 1 :]
+    ]
+    if pairs:
+        print(format_comparison(entries, pairs))
+        models = [{"name": entry.name} | entry.result for entry in entries]
+        io.write_json(output / "comparison.json", {"models": models, "pairs": pairs})
+    io.write_json(output / "benchmark.json", entries[0].result)
+    write_pictures(output, entries)
     print(f"numbers and pictures: {output}")
     return 0
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Refuse flags that make no sense, before anything is read.
+
+    Raises:
+        InputError: names the flag.
+    """
+    if args.img_size != IMG_SIZE:
+        raise io.InputError(
+            f"--img_size {args.img_size}: the crops are {IMG_SIZE} px; leave it away"
+        )
+    io.require_at_least(args, {"--batch-size": 1, "--workers": 0})
+    if not args.weights and not args.predictions:
+        raise io.InputError("nothing to score; pass checkpoints with -w, or --predictions")
+    for flag in ("arch", "morphable", "whitening"):
+        values = getattr(args, flag) or []
+        if len(values) not in (0, 1, len(args.weights)):
+            raise io.InputError(
+                f"--{flag}: {len(values)} values for {len(args.weights)} weights; "
+                f"give one for all, or one each"
+            )
+
+
+def score_all(
+    args: argparse.Namespace, crops: EvaluationCrops, device: torch.device
+) -> Iterator[Entry]:
+    """The entries of all weights and prediction files, in the order of the flags."""
+    names = unique_names([*args.weights, *args.predictions])
+    per_model = (
+        _one_each(values, len(args.weights))
+        for values in (args.arch, args.morphable, args.whitening)
+    )
+    for weights, arch, morphable, whitening in zip(args.weights, *per_model, strict=True):
+        model = load_model(weights, arch, morphable, whitening)
+        print(
+            f"weights {weights}, arch {model.arch}, "
+            f"morphable model {model.morphable_id['name']}, test set {_relative(crops.folder)}"
+        )
+        source = network_source(
+            model, crops, device, args.batch_size, args.workers, BENCHMARK, args.flip, args.refined
+        )
+        facts = describe_model(model, device, BENCHMARK, args.flip, args.refined)
+        yield score(names[weights], source, model, facts | {"weights": str(weights)})
+    for path in args.predictions:
+        folder = (args.morphable or [default_morphable_folder()])[0]
+        face = build_model("mobilenet_025", morphable=load_morphable(folder))  # decodes only
+        source = read_predictions(path, crops, face)
+        facts = {"weights": None, "predictions": str(path), "device": "file"}
+        yield score(names[path], source, face, facts)
+
+
+def _one_each(values: list[str] | None, count: int) -> list[str | None]:
+    """A flag's value for each of `count` weights; None stands for the default."""
+    values = [None if value == "auto" else value for value in values or ["auto"]]
+    return values * count if len(values) == 1 else values
+
+
+def unique_names(paths: list[str]) -> dict[str, str]:
+    """Short names by path: file names without suffix, whole paths where those are the same."""
+    stems = {path: Path(path).name.split(".")[0] for path in paths}
+    counts = list(stems.values())
+    return {path: stem if counts.count(stem) == 1 else path for path, stem in stems.items()}
 
 
 if __name__ == "__main__":

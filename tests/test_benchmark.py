@@ -18,7 +18,8 @@ from model_building import SynergyNet, build_model, describe, published_state
 from utils import aflw2000, io
 from utils.crop import crop_to_photo
 from utils.ddfa import BENCHMARK, IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops, preprocess
-from utils.metrics import landmark_nme
+from utils.evaluation import image_errors, network_source, read_truth
+from utils.inference import make_regressor
 from utils.params import OPEN_FOLDER, ROOT, MorphableModel
 from utils.pose import decode_pose
 
@@ -70,7 +71,7 @@ def write_data(folder: Path, model: SynergyNet) -> None:
     io.write_list(folder / "AFLW2000-3D_crop.list", names)
     start = rng.uniform(0, 50, (COUNT, 2))
     boxes = np.concatenate([start, start + rng.uniform(100, 300, (COUNT, 2))], 1).round()
-    network = benchmark.make_regressor(model)
+    network = make_regressor(model)
     params_w = network(preprocess(torch.from_numpy(images), BENCHMARK))
     assert params_w.std(dim=0)[:12].mean() > 0.1  # else the order of images would not matter
     landmarks = crop_to_photo(model.landmarks(params_w).numpy(), boxes)
@@ -386,7 +387,7 @@ def other_image_size(command: dict) -> str:
 
 def no_batch(command: dict) -> str:
     command["batch-size"] = "0"
-    return "--batch-size must be"
+    return "--batch-size 0: must be at least 1"
 
 
 def unknown_device(command: dict) -> str:
@@ -463,8 +464,8 @@ def real(shared_folder, tmp_path_factory) -> tuple[SynergyNet, Path]:
 def test_real_images_score_what_an_independent_program_found(real):
     model, folder = real
     crops = EvaluationCrops(folder)
-    predictions = benchmark.predict(model, crops, "cpu", preset=IN_THE_WILD)
-    nme = 100 * landmark_nme(predictions.landmarks, crops.labels.landmarks)
+    source = network_source(model, crops, preset=IN_THE_WILD)
+    nme = 100 * image_errors(source.predict(), read_truth(crops, model)).nme
     np.testing.assert_allclose(nme, REAL_NME_PERCENT, atol=IMAGE_TOLERANCE)
 
 

@@ -124,6 +124,21 @@ def read_array(path: str | os.PathLike, shape: tuple[int | None, ...] | None = N
     return require_finite(path, array)
 
 
+def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read the arrays of finite numbers in an `.npz` file, without pickle.
+
+    Raises:
+        InputError: missing, not such a file, or with values that are not finite.
+    """
+    _require_file(path)
+    try:
+        with np.load(path, allow_pickle=False) as table:
+            arrays = dict(table)
+    except Exception as error:  # numpy and zipfile raise many kinds on damaged files
+        raise InputError(f"{path}: not a readable .npz file of arrays ({error})") from None
+    return {name: require_finite(path, array) for name, array in arrays.items()}
+
+
 def require_finite(path: str | os.PathLike, array: np.ndarray) -> np.ndarray:
     """The array itself when it holds finite numbers only.
 
