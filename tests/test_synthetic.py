@@ -91,7 +91,7 @@ def test_dot_on_a_landmark_is_where_the_label_says(generator, monkeypatch, seed)
     monkeypatch.setattr(studio, "shade", shade)
     monkeypatch.setattr(studio_module.Look, "sample", classmethod(lambda cls, rng: look))
     monkeypatch.setattr(studio_module, "background", lambda rng: black)
-    monkeypatch.setattr(studio_module, "occlude", lambda picture, rng: picture)
+    monkeypatch.setattr(studio_module, "occlude", lambda picture, hair, rng: picture)
     monkeypatch.setattr(studio_module, "photograph", lambda picture, rng: picture)
     verts = generator.head_verts(params)
     picture = studio.render(verts, params[POSE].reshape(3, 4), np.random.default_rng(0))[..., 0]
@@ -135,7 +135,7 @@ def test_training_labels_cover_the_poses(generator, morphable):
     assert np.abs(landmarks[:, :2] - IMG_SIZE / 2).max() < 0.6 * IMG_SIZE
     params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
     assert np.abs(params_w.mean(0)).max() < 0.3
-    np.testing.assert_allclose(params_w.std(0), 1, atol=0.3)
+    np.testing.assert_allclose(params_w.std(0), 1, atol=0.5)
 
 
 def test_held_out_people_stay_out(morphable):

@@ -52,6 +52,7 @@ TRAINING_LIST = "train_aug_120x120.list.train"
 TRAINING_PARAMS = "param_all_norm_v201.pkl"
 JPEG_QUALITY = 95
 PHOTO_SIZE = 450  # px, of AFLW2000-3D's photos
+_ANGLE_LIMITS_DEG = ((-90, -55, -75), (90, 55, 75))  # of turn, nod and tilt
 WIDE_MOUTHS = 0.12  # share of faces whose expression is among the fifth with the widest mouths
 AFLW2000_YAW_COUNTS = (1312, 383, 305)  # images with |yaw| in [0, 30], (30, 60], (60, 90] degrees
 
@@ -75,7 +76,7 @@ class LabelSampler:
 
     @classmethod
     def of(cls, head: OpenHead, morphable: MorphableModel, held_out: bool) -> LabelSampler:
-        """All people but the held-out ones, jittered crops; or the held-out ones, cropped exactly."""
+        """The people to train with in jittered crops, or the held-out ones in exact crops."""
         mean, shp, expr = _landmark_model(morphable)
         people = head.held_out_identities if held_out else head.identities
         expressions = _by_mouth(head.expressions, mean, expr)
@@ -133,7 +134,7 @@ def sample_rotation(
     while True:
         turn_deg = rng.normal(0, 22) if rng.random() < 0.55 else rng.uniform(-90, 90)
         nod_deg, tilt_deg = (rng.normal(0, 28 if rng.random() < 0.15 else 13) for _ in range(2))
-        angles_deg = np.clip([turn_deg, nod_deg - 3, tilt_deg], -90, 90)
+        angles_deg = np.clip([turn_deg, nod_deg - 3, tilt_deg], *_ANGLE_LIMITS_DEG)
         (sy, cy), (sx, cx), (sz, cz) = ((np.sin(a), np.cos(a)) for a in np.radians(angles_deg))
         nod = np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]])
         turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])

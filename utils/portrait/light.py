@@ -20,7 +20,8 @@ def illuminate(
     normal = surface.normal
     occlusion = ambient_occlusion(surface)
     log_gloss = np.log(material.gloss + 1e-6)
-    facing_up = rng.uniform(0.15, 0.75) * (0.75 - 0.25 * normal[1])
+    dramatic = rng.random() < 0.2  # little sky, hard shadows, lamps of any colour
+    facing_up = rng.uniform(0.15, 0.75) * (0.25 if dramatic else 1) * (0.75 - 0.25 * normal[1])
     light = facing_up * occlusion * _lamp_colour(rng, 0.08)[:, None]  # (3, M)
     shine = np.zeros_like(light)
     for lamp in range(1 + rng.binomial(2, 0.45)):
@@ -28,11 +29,12 @@ def illuminate(
         z = np.cos(azimuth) * np.cos(elevation)
         towards = np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), z], np.float32)
         strength = rng.uniform(0.1, 0.6) if lamp else rng.uniform(0.45, 1.3)
-        colour = strength * _lamp_colour(rng, 0.12)[:, None]
-        wrap = rng.uniform(0.05, 0.4)
+        colour = strength * _lamp_colour(rng, 0.35 if dramatic else 0.12)[:, None]
+        wrap = rng.uniform(0.0, 0.1) if dramatic else rng.uniform(0.05, 0.4)
         diffuse = np.clip((towards @ normal + wrap) / (1 + wrap), 0, None)
         if lamp == 0:
-            diffuse *= 1 - rng.uniform(0.3, 0.9) * cast_shadow(surface, towards)
+            darkness = rng.uniform(0.8, 1.0) if dramatic else rng.uniform(0.3, 0.9)
+            diffuse *= 1 - darkness * cast_shadow(surface, towards)
         light += diffuse * (0.55 + 0.45 * occlusion) * colour
         half = towards + np.array([0, 0, 1], np.float32)
         facing = np.clip((half / np.linalg.norm(half)) @ normal, 1e-3, 1)

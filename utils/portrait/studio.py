@@ -8,11 +8,12 @@ import numpy as np
 from utils.open_model import MOUTH, TEETH, OpenHead
 from utils.params import IMG_SIZE
 from utils.portrait.appearance import Look
-from utils.portrait.camera import background, occlude, photograph
+from utils.portrait.camera import photograph
 from utils.portrait.geometry import HeadGeometry
 from utils.portrait.glasses import put_on_glasses
 from utils.portrait.light import illuminate
 from utils.portrait.paint import Painter
+from utils.portrait.scenery import background, occlude
 from utils.portrait.surface import CANVAS, Surface
 
 
@@ -50,7 +51,7 @@ class Studio:
             put_on_glasses(canvas, surface, self.geometry, verts_model, camera, look.glasses)
         canvas = cv2.resize(canvas, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_AREA)
         picture = canvas[..., :3] + (1 - canvas[..., 3:]) * background(rng)
-        return photograph(occlude(picture, rng), rng)
+        return photograph(occlude(picture, look.hair_colour, rng), rng)
 
     def shade(self, surface: Surface, look: Look, rng: np.random.Generator) -> np.ndarray:
         """Linear colour (3, M) of a surface's points."""
