@@ -237,3 +237,88 @@ def test_labels_own_rotations_decode_exactly_but_not_as_published(shared_folder)
         published_error.append(abs(float(published.yaw) - expected[0]))
     assert max(published_error) > 2
     assert np.median(published_error) > 0.5
+
+
+# ---------------------------------------------------------------- comparison
+
+
+@pytest.fixture
+def prepared(originals, tmp_path) -> Path:
+    aflw2000.prepare(originals, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_a_set_equals_itself(prepared):
+    differences = {d.file: d for d in aflw2000.compare(prepared, prepared)}
+    assert sorted(differences) == sorted(
+        [
+            "AFLW2000-3D.pose.npy",
+            "AFLW2000-3D.pts68.npy",
+            "AFLW2000-3D_crop",
+            "AFLW2000-3D_crop.roi_box.npy",
+            "ALFW2000-3D_pose_3ANG_excl.npy",
+        ]
+    )
+    assert all(d.differing == 0 and d.largest == 0 for d in differences.values())
+    assert differences["AFLW2000-3D.pts68.npy"].images == 3
+    assert differences["ALFW2000-3D_pose_3ANG_excl.npy"].images == 2
+
+
+def test_differences_are_found_and_named(prepared, tmp_path):
+    shutil.copytree(prepared, tmp_path / "other")
+    changed = np.load(tmp_path / "other" / "eval" / "AFLW2000-3D_crop.roi_box.npy")
+    changed[1, 2] += 3
+    changed[2, 0] -= 1
+    io.write_array(tmp_path / "other" / "eval" / "AFLW2000-3D_crop.roi_box.npy", changed)
+    crop_file = "AFLW2000-3D_crop/image00300.jpg"
+    io.write_image(tmp_path / "other" / crop_file, np.zeros((120, 120, 3), np.uint8))
+    differences = {d.file: d for d in aflw2000.compare(prepared, tmp_path / "other")}
+    boxes = differences["AFLW2000-3D_crop.roi_box.npy"]
+    assert boxes == ("AFLW2000-3D_crop.roi_box.npy", 3, 2, 3.0, "image00040.jpg")
+    crops = differences["AFLW2000-3D_crop"]
+    assert (crops.differing, crops.worst) == (1, "image00300.jpg")
+    assert crops.largest == pytest.approx(np.mean(io.read_image(prepared / crop_file)), rel=1e-6)
+
+
+def test_rows_are_matched_by_the_lists(prepared, originals, tmp_path):
+    """The published set has images that ours lacks, and the other way round."""
+    (originals / "image00007.mat").unlink()
+    aflw2000.prepare(originals, tmp_path / "fewer")
+    for first, second in ((prepared, tmp_path / "fewer"), (tmp_path / "fewer", prepared)):
+        for difference in aflw2000.compare(first, second):
+            assert difference.differing == 0
+            expected = 1 if "3ANG" in difference.file else 2
+            assert difference.images == expected
+
+
+def test_arrays_alone_are_compared_row_by_row(prepared):
+    differences = aflw2000.compare(prepared, prepared / "eval")
+    assert [d.images for d in differences] == [3, 3, 3, 2]
+    assert all(d.differing == 0 for d in differences)
+
+
+def test_what_cannot_be_compared_is_said(prepared, tmp_path):
+    with pytest.raises(io.InputError, match="none of AFLW2000-3D's arrays in it"):
+        aflw2000.compare(prepared, tmp_path)
+    io.write_array(tmp_path / "AFLW2000-3D.pts68.npy", np.zeros((2, 3, 68)))
+    with pytest.raises(io.InputError, match=r"pts68\.npy: 2 rows for 3 images"):
+        aflw2000.compare(prepared, tmp_path)
+    io.write_array(tmp_path / "AFLW2000-3D.pts68.npy", np.zeros((3, 2, 68)))
+    with pytest.raises(io.InputError, match=r"rows of shape \(3, 68\) here, \(2, 68\) published"):
+        aflw2000.compare(prepared, tmp_path)
+
+
+def test_real_samples_against_the_published_arrays(shared_folder, tmp_path):
+    """The 8 samples' rows of the published arrays, of 2,000; the others have made-up names."""
+    names = [f"unknown{row:04d}.jpg" for row in range(2000)]
+    samples = shared_folder / "data" / "aflw2000_samples"
+    for row, path in zip(SAMPLE_ROWS, sorted(samples.glob("*.jpg")), strict=True):
+        names[row] = path.name
+    shutil.copytree(shared_folder / "data" / "aflw2000_eval", tmp_path / "published" / "eval")
+    io.write_list(tmp_path / "published" / "AFLW2000-3D_crop.list", names)
+    aflw2000.prepare(samples, tmp_path / "data")
+    differences = {d.file: d for d in aflw2000.compare(tmp_path / "data", tmp_path / "published")}
+    assert {d.images for d in differences.values()} == {8}
+    assert differences["AFLW2000-3D.pts68.npy"].differing == 0
+    assert differences["AFLW2000-3D_crop.roi_box.npy"].differing == 0
+    assert differences["AFLW2000-3D.pose.npy"].largest < 1e-5

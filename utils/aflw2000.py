@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +18,20 @@ from tqdm import tqdm
 from utils import io
 from utils.archive import as_folder
 from utils.crop import network_crop, roi_box_from_landmarks
-from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, write_labels
+from utils.ddfa import (
+    CROPS,
+    EVAL,
+    LANDMARKS_FILE,
+    LIST,
+    POSE_FILE,
+    REANNOTATED_FILE,
+    ROI_BOX_FILE,
+    SKIPPED_FILE,
+    YAW_FILE,
+    EvaluationLabels,
+    read_crop,
+    write_labels,
+)
 from utils.params import N_LANDMARKS
 
 MAX_ANGLE_DEG = 99  # labels with a larger angle are left out of the pose error
@@ -113,3 +127,96 @@ def _find_labels(folder: Path, source: Path) -> list[Path]:
         if first == second:
             raise io.InputError(f"{source}: {first} is in it twice")
     return mat_files
+
+
+# ---------------------------------------------------------------- comparison with published files
+
+
+class Difference(NamedTuple):
+    """How a file of ours differs from the published one of that name.
+
+    Attributes:
+        file: its name.
+        images: how many are in both.
+        differing: how many of them differ at all.
+        largest: absolute difference, in the file's unit; grey levels, mean of an image, for crops.
+        worst: the image that has it.
+    """
+
+    file: str
+    images: int
+    differing: int
+    largest: float
+    worst: str
+
+
+def compare(folder: str | os.PathLike, published: str | os.PathLike) -> list[Difference]:
+    """Compare a test set with published files, image by image as their lists have them.
+
+    Args:
+        folder: an `aflw2000_data` folder.
+        published: another one, or its `eval` arrays alone; then its list is taken to be ours.
+    Returns:
+        One entry a file that both have.
+    Raises:
+        InputError: no array in `published`, a file of another shape, or no image in both.
+    """
+    folder, published = Path(folder), Path(published)
+    ours = _NamedRows(folder, folder / EVAL, io.read_list(folder / LIST))
+    arrays = published / EVAL if (published / EVAL).is_dir() else published
+    has_list = (published / LIST).is_file()
+    theirs = _NamedRows(
+        published, arrays, io.read_list(published / LIST) if has_list else ours.names
+    )
+    names = (LANDMARKS_FILE, REANNOTATED_FILE, YAW_FILE, ROI_BOX_FILE, POSE_FILE)
+    both = [n for n in names if (ours.arrays / n).is_file() and (theirs.arrays / n).is_file()]
+    if not both:
+        raise io.InputError(f"{published}: none of AFLW2000-3D's arrays in it, nor in its {EVAL}/")
+    differences = [_difference(name, ours.read(name), theirs.read(name)) for name in both]
+    if (published / CROPS).is_dir():
+        differences.append(_compare_crops(ours, theirs))
+    return differences
+
+
+class _NamedRows(NamedTuple):
+    """The arrays of a test set, by image."""
+
+    folder: Path
+    arrays: Path
+    names: list[str]
+
+    def read(self, file: str) -> dict[str, np.ndarray]:
+        """A row for each image; the pose array lacks those that are skipped."""
+        names, array = self.names, io.read_array(self.arrays / file).astype(np.float64)
+        if file == POSE_FILE:
+            skipped = set(io.read_array(self.arrays / SKIPPED_FILE, (None,)).tolist())
+            names = [name for row, name in enumerate(names) if row not in skipped]
+        if len(array) != len(names):
+            raise io.InputError(f"{self.arrays / file}: {len(array)} rows for {len(names)} images")
+        return dict(zip(names, array, strict=True))
+
+
+def _difference(
+    file: str, ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]
+) -> Difference:
+    names = [name for name in ours if name in theirs]
+    if not names:
+        raise io.InputError(f"{file}: no image is in both lists")
+    for name in names:
+        if ours[name].shape != theirs[name].shape:
+            raise io.InputError(
+                f"{file}: rows of shape {ours[name].shape} here, {theirs[name].shape} published"
+            )
+    largest = np.array([np.abs(ours[name] - theirs[name]).max() for name in names])  # (N,)
+    worst = int(largest.argmax())
+    return Difference(file, len(names), int((largest > 0).sum()), largest[worst], names[worst])
+
+
+def _compare_crops(ours: _NamedRows, theirs: _NamedRows) -> Difference:
+    """Mean absolute difference of the pixels, grey levels; JPEG alone makes about one."""
+    in_both = [name for name in ours.names if (theirs.folder / CROPS / name).is_file()]
+    means = {}
+    for name in tqdm(in_both, desc=CROPS, unit="image", leave=False, disable=None):
+        pair = (read_crop(rows.folder / CROPS / name).astype(float) for rows in (ours, theirs))
+        means[name] = np.abs(np.subtract(*pair)).mean()
+    return _difference(CROPS, means, dict.fromkeys(means, np.zeros(())))

@@ -36,8 +36,8 @@ from utils.params import (
     load_whitening,
 )
 from utils.pose import Pose, compose_rotation
-from utils.rasterize import rasterize
 from utils.render import BACKGROUND_BGR, draw_landmarks
+from utils.render3d import draw_faces
 
 TRIANGLES = "tri.mat"
 PICTURE = "mean_face.png"
@@ -179,25 +179,12 @@ def mean_face_picture(morphable: MorphableModel) -> np.ndarray:
     for yaw_deg in (0.0, 40.0):
         rotation = compose_rotation(Pose(*torch.tensor([yaw_deg, 0, 0]).double())).numpy()
         points = px_per_um * verts @ rotation.T * [1, -1, 1] + [VIEW_PX / 2, VIEW_PX / 2, 0]
-        if morphable.triangles is None:
-            picture = np.full((VIEW_PX, VIEW_PX, 3), BACKGROUND_BGR, np.uint8)
-        else:
-            picture = _clay(points, morphable.triangles)
+        picture = np.full((VIEW_PX, VIEW_PX, 3), BACKGROUND_BGR, np.uint8)
+        if morphable.triangles is not None:
+            picture = draw_faces(picture, [points.T], morphable.triangles, opacity=1)
         landmarks = points.reshape(-1)[morphable.keypoints].reshape(N_LANDMARKS, 3).T  # (3, 68)
-        views.append(draw_landmarks(picture, landmarks - 0.5))  # pixel centres
+        views.append(draw_landmarks(picture, landmarks))
     return np.concatenate(views, axis=1)
-
-
-def _clay(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """(V, 3) image coordinates as a grey mesh, lit from the viewer; (VIEW_PX, VIEW_PX, 3) uint8."""
-    corners = points[triangles]  # (T, 3, 3)
-    of_triangle = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(points)
-    np.add.at(normals, triangles, of_triangle[:, None])
-    facing = np.abs(normals[:, 2]) / np.maximum(np.linalg.norm(normals, axis=1), 1e-9)
-    light = np.repeat(0.15 + 0.75 * facing[:, None], 3, axis=1)  # (V, 3)
-    picture, _ = rasterize(points, triangles, light, VIEW_PX, VIEW_PX, background=0.11)
-    return (picture * 255).astype(np.uint8)
 
 
 # ---------------------------------------------------------------- the kinds of source

@@ -1,0 +1,110 @@
+"""Folders of labels: 300W-LP's `.mat` files to arrays of the 62 parameters, and back.
+
+    python prepare_data.py labels --to params --source AFLW2000 --output arrays
+    python prepare_data.py labels --to mat --source arrays --output mats
+
+Row i of every array belongs to line i of names.list. Shape and expression are weights of the Basel
+Face Model; params are those of the crop that roi_box cuts out of a photo of image_size.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from tqdm import tqdm
+
+from utils import io
+from utils.crop import roi_box_from_landmarks
+from utils.labels import params_to_label, write_face_label
+from utils.landmark_model import params_to_crop
+from utils.lp300w import find_faces, read_face
+from utils.params import N_PARAMS, load_morphable
+
+NAMES = "names.list"  # pictures, relative to the source
+PARAMS = "params.npy"  # (N, 62) float64, real
+WHITENED = "params_whitened.npy"  # (N, 62) float64
+BOXES = "roi_box.npy"  # (N, 4) sx sy ex ey, photo px
+SIZES = "image_size.npy"  # (N, 2) width, height, px
+
+
+def mats_to_params(
+    source: str | os.PathLike, output: str | os.PathLike, morphable_folder: str | os.PathLike
+) -> dict[str, float]:
+    """Write the arrays of all labels of a folder or zip.
+
+    Args:
+        source: pictures with a `.mat` beside each, at any depth, or a zip of them.
+        output: may exist and hold other things.
+        morphable_folder: Basel Face Model; whitens, and rebuilds landmarks that labels lack.
+    Returns:
+        by name, the mean px by which 40 + 10 coefficients miss the label's own points 17-67; nan
+        where it stores none.
+    Raises:
+        InputError: nothing found, a damaged or incomplete pair, or arrays already there.
+    """
+    source, morphable_folder = Path(source), Path(morphable_folder)
+    morphable = load_morphable(morphable_folder)
+    faces = find_faces(source)
+    params, boxes, sizes, errors = [], [], [], {}
+    with io.all_or_nothing(output, (PARAMS, WHITENED, BOXES, SIZES, NAMES)) as staging:
+        for file in tqdm(faces, desc="labels", unit="face", leave=False, disable=None):
+            face = read_face(file, source, morphable_folder)
+            height, width = face.image.shape[:2]
+            box = roi_box_from_landmarks(face.landmarks, width, height)  # (4,)
+            if not (box[:2] < box[2:]).all():
+                raise io.InputError(f"{file.label}: its landmarks lie outside the picture")
+            params.append(params_to_crop(face.params, box))
+            boxes.append(box)
+            sizes.append((width, height))
+            errors[file.picture] = face.error
+        mean, std = (x.double().numpy() for x in (morphable.param_mean, morphable.param_std))
+        io.write_array(staging / PARAMS, np.stack(params))
+        io.write_array(staging / WHITENED, (np.stack(params) - mean) / std)
+        io.write_array(staging / BOXES, np.stack(boxes))
+        io.write_array(staging / SIZES, np.array(sizes))
+        io.write_list(staging / NAMES, list(errors))
+    return errors
+
+
+def params_to_mats(
+    source: str | os.PathLike, output: str | os.PathLike, morphable_folder: str | os.PathLike
+) -> int:
+    """Write a `.mat` in 300W-LP's format for each row; the inverse of `mats_to_params`.
+
+    Args:
+        source: folder of arrays; without params.npy, params_whitened.npy is read.
+        output: folder for the `.mat` files, under the pictures' paths.
+        morphable_folder: Basel Face Model, whose whitening is undone.
+    Returns:
+        The count of labels.
+    Raises:
+        InputError: an array is missing or of another length, a name leads out of `output`, or
+            something of that name is there already.
+    """
+    source = Path(source)
+    names = io.read_list(source / NAMES)
+    params = _read_params(source, len(names), Path(morphable_folder))
+    boxes = io.read_array(source / BOXES, (len(names), 4))
+    sizes = io.read_array(source / SIZES, (len(names), 2))
+    for name in names:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise io.InputError(f"{source / NAMES}: {name} leads out of the output folder")
+    if not (boxes[:, :2] < boxes[:, 2:]).all():
+        raise io.InputError(f"{source / BOXES}: a box has no area")
+    tops = sorted({PurePosixPath(name).with_suffix(".mat").parts[0] for name in names})
+    with io.all_or_nothing(output, tops) as staging:
+        for row, name in enumerate(tqdm(names, desc="labels", leave=False, disable=None)):
+            label = params_to_label(params[row], boxes[row], int(sizes[row, 1]))
+            write_face_label((staging / name).with_suffix(".mat"), label)
+    return len(names)
+
+
+def _read_params(source: Path, count: int, morphable_folder: Path) -> np.ndarray:
+    """Real parameters (N, 62)."""
+    if (source / PARAMS).is_file():
+        return io.read_array(source / PARAMS, (count, N_PARAMS))
+    morphable = load_morphable(morphable_folder)
+    whitened = io.read_array(source / WHITENED, (count, N_PARAMS))
+    return whitened * morphable.param_std.double().numpy() + morphable.param_mean.double().numpy()
