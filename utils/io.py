@@ -7,6 +7,7 @@ checkpoints are read without code execution: an attacker's file gets an error, n
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pickle
@@ -243,6 +244,11 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     return checkpoint
 
 
+def file_hash(path: str | os.PathLike) -> str:
+    """The first 16 hex digits of a file's SHA-256."""
+    return hashlib.sha256(_read_bytes(path)).hexdigest()[:16]
+
+
 def _read_bytes(path: str | os.PathLike) -> bytes:
     _require_file(path)
     return Path(path).read_bytes()
@@ -299,6 +305,12 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write indented JSON; NaN and infinity are errors, not invalid JSON."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write text as UTF-8."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_list(path: str | os.PathLike, names: list[str]) -> None:
