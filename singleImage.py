@@ -4,8 +4,8 @@
     python singleImage.py -f FOLDER 'more/*.png' --refine-crop
     torchrun --nproc-per-node 8 singleImage.py -f FOLDER --results-only --resume
 
-Writes into inference_output/: landmarks/NAME.jpg, poses/NAME.jpg, json/NAME.json with all numbers,
-and results_rank0.jsonl with the same numbers, one line a picture.
+Writes into inference_output/: landmarks/NAME.jpg, poses/NAME.jpg, rendering_overlay/NAME.jpg,
+json/NAME.json with all numbers, and results_rank0.jsonl with the same, one line a picture.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from utils import io, render
 from utils.detect import DETECTORS, make_detector, read_boxes
 from utils.faces import POSE_CONVENTION, Faces, describe_faces
 from utils.gallery import Picture, ResultsFile, find_pictures, rank_and_world_size
+from utils.inference import ENGINES
+from utils.render3d import draw_faces, draw_pose_box
 
 NOSE_TIP = 30  # of the 68 landmarks
 
@@ -56,11 +58,13 @@ def draw_landmarks(photo: np.ndarray, faces: Faces) -> np.ndarray:
 
 
 def draw_poses(photo: np.ndarray, faces: Faces) -> np.ndarray:
-    """The photo with the axes of every head, at the tip of its nose."""
+    """The photo with a box around every head, turned as it is, and axes at the tip of the nose."""
     for landmarks, rotation, side in zip(
         faces.landmarks, faces.rotations, _sides(faces), strict=True
     ):
-        photo = render.draw_pose_axes(photo, rotation, landmarks[:2, NOSE_TIP], side / 3)
+        photo = draw_pose_box(photo, rotation, landmarks)
+        nose = landmarks[:2, NOSE_TIP]
+        photo = render.draw_pose_axes(photo, rotation, nose, side / 3, crop_px=side)
     return photo
 
 
@@ -148,6 +152,9 @@ def write_files(output: Path, picture: Picture, photo: np.ndarray, faces: Faces)
     """Pictures and JSON of one picture."""
     io.write_image(output / "landmarks" / f"{picture.name}.jpg", draw_landmarks(photo, faces))
     io.write_image(output / "poses" / f"{picture.name}.jpg", draw_poses(photo, faces))
+    if faces.triangles is not None:
+        overlay = draw_faces(photo, faces.vertices, faces.triangles)
+        io.write_image(output / "rendering_overlay" / f"{picture.name}.jpg", overlay)
     description = describe_picture(picture, photo, faces)
     io.write_json(output / "json" / f"{picture.name}.json", description)
 
@@ -169,6 +176,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--morphable", help="3dmm_data folder (default: the checkpoint's)")
     add("--whitening", help="parameter mean and std, for weights that carry none (3DDFA_V2)")
     add("--detector", default="auto", help=f"{DETECTORS} (default: %(default)s)")
+    add("--engine", default="auto", help=f"{', '.join(ENGINES)} (default: %(default)s)")
     add("--refine-crop", action="store_true", help="look twice, cut out around the landmarks")
     add("--output", default="inference_output", help="folder (default: %(default)s)")
     add("--results-only", action="store_true", help="write results_rank*.jsonl and nothing else")
@@ -192,6 +200,7 @@ def main(args: argparse.Namespace) -> int:
         args.device,
         args.morphable,
         make_detector(args.detector if boxes is None else "none"),
+        args.engine,
         refine_crop=args.refine_crop,
         arch=args.arch,
         whitening=args.whitening,

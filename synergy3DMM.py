@@ -48,6 +48,7 @@ class SynergyNet:
         morphable: 3dmm_data folder; None is the checkpoint's own.
         detector: name for `utils.detect.make_detector`, or a function from a photo to its boxes;
             it is built when first needed, so that photos with boxes need none.
+        engine: auto, torch or onnx (ONNX Runtime, which auto takes on CPUs when it is installed).
         refine_crop: look twice: cut each face out again around its landmarks, as the training
             crops were cut, and with their black border. Boxes of detectors differ in how much
             forehead and cheek they hold, crops from landmarks do not.
@@ -63,6 +64,7 @@ class SynergyNet:
         device: str = "auto",
         morphable: str | os.PathLike | None = None,
         detector: str | Detector = "auto",
+        engine: str = "auto",
         *,
         refine_crop: bool = False,
         arch: str | None = None,
@@ -71,7 +73,7 @@ class SynergyNet:
         self.weights = Path(weights) if weights is not None else default_weights()
         self.device = choose_device(device)
         self.model = load_model(self.weights, arch, morphable, whitening).eval().to(self.device)
-        self.regress = make_regressor(self.model)
+        self.regress = make_regressor(self.model, engine=engine)
         self.refine_crop = refine_crop
         self._detector = detector
 

@@ -13,6 +13,7 @@ import contextlib
 import copy
 import importlib.util
 import io as memory_files
+import os
 import warnings
 from collections.abc import Callable, Iterable
 
@@ -31,11 +32,15 @@ CPU_MICRO_BATCH = 16  # its activations stay in the processor's cache; more imag
 def choose_device(name: str) -> torch.device:
     """The device that a flag names: auto, cpu, cuda, or a GPU's number.
 
+    Under `torchrun`, auto gives every process of a machine its own GPU.
+
     Raises:
         InputError: unknown name, or no such GPU.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     if name == "cpu":
         return torch.device("cpu")
     number = name.removeprefix("cuda").removeprefix(":") or "0"

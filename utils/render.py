@@ -55,19 +55,24 @@ def draw_landmarks(
     unit = (crop_px or min(image.shape[:2])) / 480  # line widths are made for 480 px
     points = fixed_point(landmarks[:2].T)  # (68, 2)
     thickness = max(1, round(2 * unit))
-    edge = thickness + (2 if unit > 0.4 else 0)  # no room for black edges on small faces
+    is_small = unit < 0.3  # no room for black edges and dots
+    edge = thickness + 2 * (not is_small)
     for part, closed in FACE_PARTS.values():
         run = [points[list(part)]]
         cv2.polylines(image, run, closed, (0, 0, 0), edge, cv2.LINE_AA, SUBPIXEL_BITS)
         cv2.polylines(image, run, closed, colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
-    radius = round(max(2.6 * unit, 1) * 2**SUBPIXEL_BITS)
-    for point in points:
+    radius = round(2.6 * unit * 2**SUBPIXEL_BITS)
+    for point in points if not is_small else ():
         cv2.circle(image, point, radius, (255, 255, 255), -1, cv2.LINE_AA, SUBPIXEL_BITS)
     return image
 
 
 def draw_pose_axes(
-    image: np.ndarray, rotation: np.ndarray, origin: np.ndarray, length_px: float
+    image: np.ndarray,
+    rotation: np.ndarray,
+    origin: np.ndarray,
+    length_px: float,
+    crop_px: float | None = None,
 ) -> np.ndarray:
     """Draw the head's axes: x (red) to its left, y (green) down, z (blue) out of the face.
 
@@ -76,9 +81,10 @@ def draw_pose_axes(
         rotation: (3, 3) model frame to crop frame, y up, as in `utils.pose`.
         origin: (2,) px of this image.
         length_px: of an axis seen from the side.
+        crop_px: as for `draw_landmarks`.
     """
     image = image.copy()
-    unit = min(image.shape[:2]) / 480
+    unit = (crop_px or min(image.shape[:2])) / 480
     axes_model = np.diag([1.0, -1.0, 1.0])  # y down the face, as head-pose pictures have it
     ends = (rotation @ axes_model)[:2].T * [1, -1] * length_px + origin  # (3, 2), y down
     depth = (rotation @ axes_model)[2]  # towards the camera
