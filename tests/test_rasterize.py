@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.rasterize import rasterize
+from utils.rasterize import rasterize, rasterize_triangles
 
 
 def quad(x0, y0, x1, y1, z):
@@ -49,3 +49,18 @@ def test_depth_does_not_shift_the_picture():
     assert masks[0].sum() == 11 * 7
     np.testing.assert_array_equal(masks[0], masks[1])
     np.testing.assert_array_equal(masks[0], masks[2])
+
+
+def test_triangles_and_weights_interpolate_as_attributes_do():
+    rng = np.random.default_rng(3)
+    verts = rng.uniform(0, 40, (60, 3))
+    triangles = rng.integers(0, 60, (200, 3))
+    attributes = rng.uniform(0, 1, (60, 3))
+    expected, expected_depth = rasterize(verts, triangles, attributes, 40, 40, background=-1)
+    triangle, weights, depth = rasterize_triangles(verts, triangles, 40, 40)
+    np.testing.assert_array_equal(depth, expected_depth)
+    np.testing.assert_array_equal(triangle < 0, depth == -np.inf)
+    seen = triangle >= 0
+    corners = attributes[triangles[triangle[seen]]]  # (M, 3, 3)
+    found = (corners * weights[seen][..., None]).sum(1)
+    np.testing.assert_allclose(found, expected[seen], atol=1e-4)

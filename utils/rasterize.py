@@ -59,3 +59,30 @@ def rasterize(
         settings,
     )
     return color, np.where(depth < far, distance - depth, -np.inf).astype(np.float32)
+
+
+def rasterize_triangles(
+    verts: np.ndarray, triangles: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which triangle each pixel shows and where on it, to interpolate any number of attributes.
+
+    Args:
+        verts: (V, 3) image coordinates x, y, z; |z| below 8,000. Not modified.
+        triangles: (T, 3) vertex indices, either orientation; T below 2**20.
+        height, width: size of the picture in pixels.
+    Returns:
+        triangle (height, width) int32, -1 where nothing is; weights (height, width, 3) float32 of
+        its corners; depth (height, width) float32: the z of the visible point, -inf where nothing
+        is.
+    """
+    count = len(triangles)
+    corners = np.empty((count, 3, 3), np.float32)
+    corners[:, :, 0] = (np.arange(count, dtype=np.float32)[:, None] + 1) / count
+    corners[:, :, 1:] = np.eye(3, dtype=np.float32)[:, :2]
+    own_corners = np.arange(3 * count, dtype=np.int32).reshape(count, 3)
+    seen, depth = rasterize(
+        verts[triangles.reshape(-1)], own_corners, corners.reshape(-1, 3), height, width
+    )
+    triangle = np.rint(seen[..., 0] * count).astype(np.int32) - 1
+    third = 1 - seen[..., 1] - seen[..., 2]
+    return triangle, np.dstack([seen[..., 1:], third]), depth

@@ -14,7 +14,7 @@ from utils.open_model import EYE_LEFT, EYE_RIGHT, SKIN, OpenHead
 from utils.params import IMG_SIZE
 from utils.portrait.appearance import HAIRLINE_ANGLES, Look, Sheet
 from utils.portrait.surface import CANVAS, CLOTH, HAIR, SUPERSAMPLING, Surface
-from utils.rasterize import rasterize
+from utils.rasterize import rasterize_triangles
 
 _MEAN_HALF_WIDTH_MM = 97.0  # of the mean head, ears included
 _HAIR_RAMP_MM = 14.0  # hair reaches its full thickness this far above the hairline
@@ -70,6 +70,7 @@ class HeadGeometry:
         added = np.repeat(np.uint8([CLOTH, HAIR]), [len(cloth), len(hair)])
         part = np.concatenate([head.part, added])
         self._corners = np.ascontiguousarray(triangles.T)  # (3, T)
+        self._triangles, self._part = triangles, part
         self._is_sheet = part == HAIR
         self._is_skin = np.zeros(len(mean), bool)
         self._is_skin[head.triangles[head.part == SKIN]] = True
@@ -79,14 +80,6 @@ class HeadGeometry:
             (len(mean), len(triangles)),
             dtype=np.float32,
         )
-        # A vertex between two parts is drawn once for each: `part` is constant on triangles.
-        corners = np.stack([triangles, np.repeat(part[:, None], 3, 1)], -1).reshape(-1, 2)
-        drawn, rows = np.unique(corners, axis=0, return_inverse=True)
-        self._drawn_vertex, self._drawn_part = drawn.T
-        self._drawn_triangles = rows.reshape(-1, 3).astype(np.int32)
-        self._low = self.canonical.min(0)
-        self._span = np.ptp(self.canonical, axis=0)
-        self._drawn_canonical = ((self.canonical - self._low) / self._span)[self._drawn_vertex]
         self._vertex_angle = self.angle(self.canonical)
 
     def angle(self, canonical: np.ndarray) -> np.ndarray:
@@ -107,30 +100,31 @@ class HeadGeometry:
         if look.has_hair:
             verts += normals * (self._hair_thickness(look) * px_per_mm)[:, None]
             normals = self._normals(verts)
-        drawn = (verts * np.float32(SUPERSAMPLING))[self._drawn_vertex]
-        triangles = self._drawn_triangles[self._is_visible(verts, look)]
-        canonical, depth = rasterize(drawn, triangles, self._drawn_canonical, CANVAS, CANVAS)
-        attributes = np.empty((len(drawn), 3), np.float32)
-        attributes[:, :2] = normals[self._drawn_vertex, :2] * 0.5 + 0.5
-        attributes[:, 2] = self._drawn_part / 8
-        attributes, _ = rasterize(drawn, triangles, attributes, CANVAS, CANVAS)
+        worn = np.flatnonzero(self._is_visible(verts, look))
+        triangles = self._triangles[worn]
+        drawn = verts * np.float32(SUPERSAMPLING)
+        triangle, weights, depth = rasterize_triangles(drawn, triangles, CANVAS, CANVAS)
 
-        mask = depth > -np.inf
+        mask = triangle >= 0
         index = np.flatnonzero(mask)
-        canonical = canonical.reshape(-1, 3)[index] * self._span + self._low
-        attributes = np.ascontiguousarray(attributes.reshape(-1, 3)[index].T)  # (3, M)
-        normal = attributes * 2 - 1
-        normal[2] = np.sqrt(np.clip(1 - normal[0] ** 2 - normal[1] ** 2, 0.01, 1))
+        triangle = triangle.reshape(-1)[index]
+        weights = weights.reshape(-1, 3)[index]
+        table = np.concatenate([self.canonical, normals], 1)  # (N, 6)
+        corners = triangles[triangle]  # (M, 3)
+        smooth = sum(table[corners[:, k]] * weights[:, k, None] for k in range(3))
+        smooth = np.ascontiguousarray(smooth.T)  # (6, M)
+        canonical, normal = smooth[:3], smooth[3:]
+        normal /= np.sqrt((normal**2).sum(0))
         mm_px = 1 / (SUPERSAMPLING * px_per_mm)
         return Surface(
             index=index,
             mask=mask,
             depth_mm=np.where(mask, depth * mm_px, 0).astype(np.float32),
             mm_px=mm_px,
-            canonical=np.ascontiguousarray(canonical.T),
-            angle=self.angle(canonical),
+            canonical=canonical,
+            angle=self.angle(canonical.T),
             normal=normal,
-            part=np.rint(attributes[2] * 8).astype(np.uint8),
+            part=self._part[worn][triangle],
         )
 
     def _dress(self, verts_model: np.ndarray, sheet: Sheet) -> np.ndarray:

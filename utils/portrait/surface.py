@@ -9,7 +9,7 @@ import numpy as np
 from utils.open_model import PARTS
 from utils.params import IMG_SIZE
 
-SUPERSAMPLING = 1.6
+SUPERSAMPLING = 1.25
 CANVAS = int(IMG_SIZE * SUPERSAMPLING)  # px; pictures are painted at this size
 
 CLOTH, HAIR = len(PARTS), len(PARTS) + 1  # shoulders and hanging hair, beside the head's own parts
