@@ -101,7 +101,7 @@ def unwrap_texture(
         (size_px, size_px) float32 from 0 to 1.
     """
     low = verts_photo.min(axis=1, keepdims=True)
-    extent = np.ptp(verts_photo, axis=1, keepdims=True)
+    extent = np.maximum(np.ptp(verts_photo, axis=1, keepdims=True), 1e-6)
     facing = vertex_normals(verts_photo.T * (1, -1, 1), triangles)[:, 2].clip(0, 1)  # cosine
     looks = np.column_stack([facing, unwrapping.mirror_uv])
     place, covered = _rasterize_uv(((verts_photo - low) / extent).T, triangles, unwrapping, size_px)
@@ -123,9 +123,10 @@ def unwrap_texture(
     mirror = mirror_u * size_px - 0.5, (1 - mirror_v) * size_px - 0.5
     mirrored_colours = cv2.remap(colours, *mirror, cv2.INTER_LINEAR).astype(np.float32)
     mirrored = cv2.remap(visible, *mirror, cv2.INTER_LINEAR) * (1 - visible) * covered
+    own = visible**2  # what is seen at a slant may be background already: rather the other half's
+    mixed = own[:, :, None] * colours + mirrored[:, :, None] * mirrored_colours
+    mixed /= np.maximum(own + mirrored, 1e-6)[:, :, None]
     known = visible + mirrored
-    mixed = visible[:, :, None] * colours + mirrored[:, :, None] * mirrored_colours
-    mixed /= np.maximum(known, 1e-6)[:, :, None]
     return np.round(_fill(mixed, known)).astype(np.uint8), visible
 
 

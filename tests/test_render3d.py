@@ -1,0 +1,165 @@
+"""Faces are drawn where they are, outside only, nearest on top, and light falls as it should."""
+
+import numpy as np
+import pytest
+import torch
+
+from utils import render3d
+from utils.params import OPEN_FOLDER, load_morphable
+from utils.pose import Pose, compose_rotation
+
+GREY = np.full((120, 160, 3), 90, np.uint8)
+
+
+def square(x0, y0, x1, y1, z=0.0):
+    """(3, 4) corners of a square that looks at the camera, and its two triangles."""
+    corners = [[x0, y0, z], [x0, y1, z], [x1, y1, z], [x1, y0, z]]
+    return np.array(corners, float).T, np.array([[0, 1, 2], [0, 2, 3]])
+
+
+@pytest.fixture(scope="module")
+def face():
+    """The open model's mean face from the front, 100 px high, in a photo of 160 x 120."""
+    morphable = load_morphable(OPEN_FOLDER)
+    verts = morphable.u.reshape(-1, 3).numpy().astype(float).T  # y up
+    scale = 100 / np.ptp(verts[1])
+    return verts * [[scale], [-scale], [scale]] + [[80], [60], [-500]], morphable.triangles
+
+
+def moved(verts, x, y, z=0.0):
+    return verts + np.array([[x], [y], [z]])
+
+
+def changed(image, before=GREY):
+    return (image != before).any(axis=2)
+
+
+def test_a_square_covers_the_pixels_whose_centres_are_inside():
+    verts, triangles = square(9.6, 19.6, 29.6, 59.6)  # whole numbers are pixel centres
+    drawn = changed(render3d.draw_faces(GREY, [verts], triangles, (255, 255, 255), 1.0))
+    expected = np.zeros(drawn.shape, bool)
+    expected[20:60, 10:30] = True
+    np.testing.assert_array_equal(drawn, expected)
+    assert (GREY == 90).all()
+
+
+def test_light_from_the_front_has_its_formula_and_opacity_mixes():
+    verts, triangles = square(10, 10, 60, 60)
+    colour = np.array([40.0, 100, 160])
+    light = render3d.LIGHT / np.linalg.norm(render3d.LIGHT)
+    halfway_z = np.sqrt((1 + light[2]) / 2)  # half the angle between light and viewer
+    highlight = render3d.SPECULAR * halfway_z**render3d.SHININESS
+    lit = colour * (render3d.AMBIENT + render3d.DIFFUSE * light[2]) + 255 * highlight
+    for opacity in (1.0, 0.4):
+        image = render3d.draw_faces(GREY, [verts], triangles, tuple(colour), opacity)
+        want = opacity * lit + (1 - opacity) * 90
+        np.testing.assert_allclose(image[30, 30], want, atol=1.5)
+
+
+def test_light_comes_from_above():
+    """Of two slopes the one that looks up is brighter, y down in the photo."""
+    flat, triangles = square(10, 10, 60, 60)
+    shades = []
+    for tilt in (0.5, -0.5):  # z over y: bottom nearer, so that the surface looks up; then down
+        verts = flat.copy()
+        verts[2] = tilt * verts[1]
+        shades.append(render3d.shade(verts, triangles, (255, 255, 255)).mean())
+    assert shades[0] > shades[1] + 0.2
+
+
+def test_triangles_that_look_away_are_not_drawn(face):
+    verts, triangles = face
+    away = np.array([[0, 2, 1]])
+    assert not changed(render3d.draw_faces(GREY, [square(9, 9, 50, 50)[0]], away)).any()
+    seen = changed(render3d.draw_faces(GREY, [verts], triangles))
+    assert 5_000 < seen.sum() < 12_000  # 100 px high, about 95 wide
+    ears_and_mouth = changed(render3d.draw_faces(GREY, [verts], triangles[:, ::-1]))
+    assert ears_and_mouth.sum() < 0.5 * seen.sum()
+
+
+def test_nearer_surface_hides_the_other_and_larger_face_the_smaller():
+    far, triangles = square(10, 10, 90, 90, z=0)
+    near, _ = square(40, 40, 60, 60, z=30)
+    verts = np.concatenate([near, far], axis=1)
+    both = np.concatenate([triangles, triangles + 4])
+    colours = np.repeat([[0.0, 0, 255], [255, 0, 0]], 4, axis=0)
+    image = render3d.draw_faces(GREY, [verts], both, colours, 1.0)
+    assert image[50, 50, 2] > 200 > 60 > image[50, 50, 0]
+    assert image[20, 20, 0] > 200 > 60 > image[20, 20, 2]
+    small = far / 2
+    image = render3d.draw_faces(GREY, [far, small], triangles, (200, 200, 200))
+    np.testing.assert_array_equal(
+        image, render3d.draw_faces(GREY, [small, far], triangles, (200, 200, 200))
+    )
+
+
+def test_two_faces_are_drawn_as_one_after_the_other(face):
+    verts, triangles = face
+    other = moved(verts * 0.4, -20, 0)
+    both = render3d.draw_faces(GREY, np.stack([verts, other]), triangles)
+    in_turns = render3d.draw_faces(GREY, [other], triangles)
+    in_turns = render3d.draw_faces(in_turns, [verts], triangles)
+    np.testing.assert_array_equal(both, in_turns)
+
+
+def test_a_face_cut_by_the_border_is_the_same_inside_it(face):
+    verts, triangles = face
+    larger = np.full((200, 260, 3), 90, np.uint8)
+    whole = render3d.draw_faces(larger, [moved(verts, 50, 40)], triangles)
+    shifted = moved(verts, -30, -35)
+    cut = render3d.draw_faces(GREY, [shifted], triangles)
+    part = whole[75 : 75 + 120, 80 : 80 + 160]
+    difference = np.abs(cut.astype(int) - part)[1:-1, 1:-1]  # the outline fades at the border too
+    assert (difference > 2).mean() < 0.002
+
+
+@pytest.mark.parametrize("shift", [(500, 0), (0, -500), (-500, 700)])
+@pytest.mark.parametrize("draw", [render3d.draw_faces, render3d.draw_wireframe])
+def test_a_face_outside_the_photo_draws_nothing(face, draw, shift):
+    verts, triangles = face
+    image = draw(GREY, [moved(verts, *shift)], triangles)
+    np.testing.assert_array_equal(image, GREY)
+
+
+def test_translation_along_z_does_not_matter(face):
+    verts, triangles = face
+    image = render3d.draw_faces(GREY, [verts], triangles)
+    far = render3d.draw_faces(GREY, [moved(verts, 0, 0, 1e5)], triangles)
+    assert (np.abs(image.astype(int) - far) > 2).mean() < 1e-3
+
+
+def test_depth_is_z_in_photo_px():
+    verts, triangles = square(20, 30, 60, 70, z=-3000)
+    verts[2, 2:] += 20  # slopes along x
+    box, _, depth = render3d.rasterize_face(verts, triangles, np.zeros((4, 3)), GREY.shape)
+    assert (box[0].start, box[1].start) == (30, 20)
+    np.testing.assert_allclose(depth[10, 10], -3000 + 20 * 10 / 40, atol=0.02)
+
+
+def test_wireframe_draws_edges_and_not_what_is_between_or_hidden():
+    verts, triangles = square(10, 10, 110, 110, z=50)
+    behind, _ = square(30, 60, 40, 70, z=0)
+    both = np.concatenate([triangles, triangles + 4])
+    verts = np.concatenate([verts, behind], axis=1)
+    lines = changed(render3d.draw_wireframe(GREY, [verts], both))
+    assert lines[12:108, 10].all()  # left edge
+    assert lines[np.arange(12, 108), np.arange(12, 108)].all()  # diagonal
+    assert not lines[60:70, 30:40].any()  # hidden square
+    assert not lines[40:60, 70:100].any()  # inside a triangle
+
+
+def test_pose_box_surrounds_the_face_and_turns_with_it(face):
+    verts, _ = face
+    for yaw in (0.0, 40.0):
+        rotation = compose_rotation(Pose(*torch.tensor([yaw, 0.0, 0.0]))).double().numpy()
+        flip = np.diag([1.0, -1, 1])
+        middle = verts.mean(1, keepdims=True)
+        turned = flip @ rotation @ flip @ (verts - middle) * 0.6 + middle
+        box = changed(render3d.draw_pose_box(GREY, rotation, turned))
+        rows, columns = np.nonzero(box)
+        low, high = turned[:2].min(1), turned[:2].max(1)
+        assert (columns.min() < low[0], rows.min() < low[1]) == (True, True)
+        assert (columns.max() > high[0], rows.max() > high[1]) == (True, True)
+        inside = box[60 - 20 : 60 + 20, 80 - 12 : 80 + 12]
+        assert inside.any() == (yaw > 0)  # from the front no edge crosses the face
+    assert (GREY == 90).all()
