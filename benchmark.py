@@ -6,31 +6,36 @@
     python benchmark.py -w mb05_120x120.pth -a 3ddfa_v2:mb05 --whitening FILE   # 3DDFA_V2's weights
 
 Prints landmark and head pose errors as the published system does, then what that leaves out, and
-writes benchmark.json, overlays 0.png ... 49.png, ced.png and error_vs_yaw.png to results/.
+writes benchmark.json, overlays 0.png ... 49.png, ced.png, error_vs_yaw.png and all of it as one
+page, report.html, to results/.
 Source: SynergyNet, section 4.1, and the published benchmark's protocol.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
+import platform
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from model_building import SynergyNet, build_model, load_model
 from utils import io, metrics, render
+from utils.corrupt import format_robustness, sweep
 from utils.crop import photo_to_crop
 from utils.ddfa import (
     BENCHMARK,
     CROPS,
+    EVAL,
+    LIST,
     OPEN_TEST_FOLDER,
     EvaluationCrops,
     EvaluationLabels,
@@ -39,8 +44,8 @@ from utils.ddfa import (
     read_crop,
 )
 from utils.evaluation import (
+    Entry,
     FileSource,
-    ImageErrors,
     NetworkSource,
     Prediction,
     compare,
@@ -52,28 +57,12 @@ from utils.evaluation import (
 )
 from utils.inference import choose_device
 from utils.params import IMG_SIZE, OPEN_FOLDER, ROOT, default_morphable_folder, load_morphable
+from utils.report import build_report
 
 N_OVERLAYS = 50
 OVERLAY_PX = 480
 NOSE_TIP = 30  # of the 68 landmarks
 SIGNIFICANT = 0.05
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One row of a comparison.
-
-    Attributes:
-        name: what tables call the model.
-        source: what it predicts.
-        errors: image by image.
-        result: the content of results/benchmark.json.
-    """
-
-    name: str
-    source: NetworkSource | FileSource
-    errors: ImageErrors
-    result: dict[str, Any]
 
 
 # ---------------------------------------------------------------- scores
@@ -122,14 +111,14 @@ def describe_model(
 
 
 def score(
-    name: str, source: NetworkSource | FileSource, model: SynergyNet | None, facts: dict[str, Any]
+    name: str, source: NetworkSource | FileSource, model: SynergyNet, facts: dict[str, Any]
 ) -> Entry:
     """Run a source over its test set and sum up its errors.
 
     Args:
         name: what tables call the model.
         source: what it predicts.
-        model: whose bases its shape and expression are in; None where it has none.
+        model: whose bases its shape and expression are in.
         facts: entries of the result that say what was run.
     """
     crops = source.crops
@@ -141,7 +130,8 @@ def score(
         "images_per_second": len(crops) / seconds,
         "data": _relative(crops.folder),
     }
-    return Entry(name, source, errors, result | facts)
+    mean_face = model.u_base.reshape(-1, 3).T.cpu().numpy()  # (3, 68)
+    return Entry(name, source, errors, result | facts, mean_face)
 
 
 def _progress(batches: Iterable[Prediction], name: str, total: int) -> Iterator[Prediction]:
@@ -350,6 +340,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     add("--flip", action="store_true", help="average with the mirror image's prediction")
     add("--refined", action="store_true", help="score the refiner's landmarks")
+    add("--corrupt", action="store_true", help="score damaged images too: 6 kinds, 3 levels")
     add(
         "--img_size", type=int, default=IMG_SIZE, help="always %(default)s, as in published scripts"
     )
@@ -378,10 +369,40 @@ def main(args: argparse.Namespace) -> int:
         print(format_comparison(entries, pairs))
         models = [{"name": entry.name} | entry.result for entry in entries]
         io.write_json(output / "comparison.json", {"models": models, "pairs": pairs})
+    robustness = []
+    if args.corrupt:
+        truth = read_truth(crops, None)
+        networks = [e for e in entries if isinstance(e.source, NetworkSource)]
+        robustness = [sweep(entry.name, entry.source, truth) for entry in networks]
+        print("\n".join(map(format_robustness, robustness)))
+        tables = {t.name: dict(zip(t.damages, t.nme.tolist(), strict=True)) for t in robustness}
+        io.write_json(output / "robustness.json", tables)
     io.write_json(output / "benchmark.json", entries[0].result)
     write_pictures(output, entries)
-    print(f"numbers and pictures: {output}")
+    page = build_report(entries, pairs, crops, robustness, provenance(entries, crops))
+    io.write_text(output / "report.html", page)
+    print(f"numbers and pictures: {output}, all in one page: {output / 'report.html'}")
     return 0
+
+
+def provenance(entries: list[Entry], crops: EvaluationCrops) -> dict[str, str]:
+    """What makes a run repeatable: command, versions, and hashes of weights, face model, labels."""
+    facts = {
+        "command": f"python {' '.join(sys.argv)}",
+        "versions": f"Python {platform.python_version()}, PyTorch {torch.__version__}, "
+        f"NumPy {np.__version__}, OpenCV {cv2.__version__}",
+        "device": ", ".join(dict.fromkeys(entry.result["device"] for entry in entries)),
+    }
+    for entry in entries:
+        path = entry.result["weights"] or entry.result["predictions"]
+        facts[entry.name] = f"{Path(path).name}, SHA-256 {io.file_hash(path)}"
+        if morphable := entry.result.get("morphable"):
+            facts[entry.name] += f", face model {morphable['name']} {morphable['hash']}"
+    labels = [crops.folder / LIST, *sorted((crops.folder / EVAL).glob("*.npy"))]
+    facts["test set"] = f"{_relative(crops.folder)}: " + ", ".join(
+        f"{path.name} {io.file_hash(path)}" for path in labels
+    )
+    return facts
 
 
 def check_flags(args: argparse.Namespace) -> None:

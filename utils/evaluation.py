@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Subset
+from torch.utils.data import Dataset
 
 from model_building import SynergyNet
 from utils import io, metrics, statistics
@@ -114,9 +114,8 @@ class NetworkSource:
     def predict(self, rows: np.ndarray | None = None) -> Iterator[Prediction]:
         """Batches of predictions, of all images in the order of the list or of `rows`."""
         rows = np.arange(len(self.crops)) if rows is None else rows
-        chosen = Subset(self.crops, rows.tolist())
         boxes = self.crops.labels.roi_box[rows]  # (N, 4)
-        for images in evaluation_loader(chosen, self.batch_size, self.workers):
+        for images in evaluation_loader(_Chosen(self.crops, rows), self.batch_size, self.workers):
             with torch.inference_mode():
                 params, landmarks = self._predict_batch(images)
             photo = crop_to_photo(landmarks.numpy(), boxes[: len(images)])
@@ -130,6 +129,19 @@ class NetworkSource:
         mirrored_params, mirrored_landmarks = self.network(images.flip(dims=[2]))
         params = mean_params(params, mirror_params(mirrored_params, self.mirror))
         return params, (landmarks + mirror_landmarks(mirrored_landmarks)) / 2
+
+
+class _Chosen(Dataset):
+    """Some crops of a test set."""
+
+    def __init__(self, crops: EvaluationCrops, rows: np.ndarray):
+        self.crops, self.rows = crops, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.crops[int(self.rows[index])]
 
 
 def network_source(
@@ -453,6 +465,25 @@ def _mean(values: np.ndarray | None) -> dict[str, Any] | None:
         "mean_95": statistics.bootstrap_interval(values),
         "images": len(values),
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One row of a comparison.
+
+    Attributes:
+        name: what tables call the model.
+        source: what it predicts.
+        errors: image by image.
+        result: the content of results/benchmark.json.
+        mean_face: (3, 68) micrometres, y up, of its face model, or of the default one.
+    """
+
+    name: str
+    source: NetworkSource | FileSource
+    errors: ImageErrors
+    result: dict[str, Any]
+    mean_face: np.ndarray
 
 
 def compare(first: ImageErrors, second: ImageErrors, labels: EvaluationLabels) -> dict[str, Any]:
