@@ -1,0 +1,70 @@
+"""Write a network as one file for other programs: ONNX, TorchScript or ExportedProgram.
+
+    python export.py -w WEIGHTS --format onnx --with landmarks,pose --output face.onnx
+    python export.py -w WEIGHTS --preprocess in-the-wild --output face.onnx   # uint8 photos in
+
+The batch size stays free, and batch norms are folded. The file says what its input and outputs are,
+their units, and which arch, morphable model and pre-processing it was made of: ONNX in its
+metadata_props, the others in their extra file metadata.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from model_building import load_model
+from utils import io
+from utils.ddfa import BENCHMARK, IN_THE_WILD
+from utils.export import FORMATS, OUTPUTS, FaceGraph
+
+PREPROCESS = {"none": None, "benchmark": BENCHMARK, "in-the-wild": IN_THE_WILD}
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    outputs = "\n".join(f"  {name:<10} {text}" for name, text in OUTPUTS.items())
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"outputs:\n{outputs}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("-w", "--weights", required=True, help="checkpoint: published, ours, or 3DDFA_V2's")
+    add("--format", choices=FORMATS, default="onnx", help="default: %(default)s")
+    add("--output", required=True, help="file to write, for instance face.onnx, face.pt, face.pt2")
+    add(
+        "--with",
+        dest="decoded",
+        default="",
+        help="decoded outputs beside the parameters: any of landmarks,pose,vertices",
+    )
+    add(
+        "--preprocess",
+        choices=PREPROCESS,
+        default="none",
+        help="what the graph does to its images: none takes float ones that are pre-processed; the "
+        "others take uint8 BGR, benchmark with the 5-px black border (default: %(default)s)",
+    )
+    add("-a", "--arch", help="default: the checkpoint's, else mobilenet_v2")
+    add("--morphable", help="3dmm_data folder (default: the checkpoint's, real or open)")
+    add("--whitening", help="parameter mean and std, for weights that carry none (3DDFA_V2)")
+    return parser
+
+
+def main(args: argparse.Namespace) -> int:
+    decoded = [name for name in args.decoded.split(",") if name]
+    io.make_output_folder(Path(args.output).parent)
+    model = load_model(args.weights, args.arch, args.morphable, args.whitening)
+    graph = FaceGraph(model, dict.fromkeys(["params", *decoded]), PREPROCESS[args.preprocess])
+    with io.whole_file(args.output) as temporary:
+        temporary.write_bytes(FORMATS[args.format](graph))
+    metadata = graph.metadata()
+    print(f"{args.output}: {args.format}, arch {metadata['arch']}, {metadata['preprocessing']}")
+    for name, text in (metadata["inputs"] | metadata["outputs"]).items():
+        print(f"  {name:<10} {text}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(io.run_command(main, get_args_parser().parse_args()))
