@@ -12,7 +12,7 @@ import pytest
 
 from utils.params import ROOT
 
-SCRIPTS = ("benchmark", "main_train", "prepare_data", "singleImage")
+SCRIPTS = ("benchmark", "export", "main_train", "prepare_data", "singleImage")
 PARTS = ("utils.pose", "utils.crop", "utils.ddfa", "utils.rasterize")
 LEAVES = ("utils.params", "utils.io", "utils")
 
@@ -143,7 +143,8 @@ def test_every_flag_is_read(script):
         ):
             names = [a.value for a in node.args if isinstance(a, ast.Constant)]
             long_names = [n for n in names if str(n).startswith("--")] or names
-            flags |= {str(n).lstrip("-").replace("-", "_") for n in long_names[:1]}
+            named = [k.value.value for k in node.keywords if k.arg == "dest"] or long_names
+            flags |= {str(n).lstrip("-").replace("-", "_") for n in named[:1]}
     assert flags <= read, f"nothing reads {sorted(flags - read)}"
     assert flags
 
