@@ -26,7 +26,7 @@ Detector = Callable[[np.ndarray], np.ndarray]
 
 DETECTORS = "auto, centerface, yunet:PATH, none, boxes:FILE"
 LONG_SIDE_PX = 640  # larger photos are detected at this size
-MIN_SCORE = 0.5
+MIN_SCORE = 0.6  # faces out of focus score less, and have no landmarks worth having
 MAX_OVERLAP = 0.3  # of two boxes of one face, intersection over union
 
 CENTERFACE_OUTPUTS = ("537", "538", "539", "540")  # heat map, log size, offset, five landmarks
