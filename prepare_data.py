@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
+import math
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from utils.io import InputError, require_at_least, run_command
 from utils.params import BFM_FOLDER, OPEN_FOLDER, default_morphable_folder
+from utils.pose_conventions import CONVENTIONS, convert
 
 if TYPE_CHECKING:
     from utils.training_set import FaceFile, LabelledFace
@@ -58,21 +63,103 @@ def add_threedmm(commands: argparse._SubParsersAction) -> None:
 
 def aflw2000(args: argparse.Namespace) -> int:
     """The test set AFLW2000-3D from its images and .mat files."""
-    from utils.aflw2000 import prepare
+    from utils.aflw2000 import compare, prepare
 
-    count = prepare(args.source, args.output, args.reannotated)
-    print(f"{args.output}: {count} crops with their labels")
+    if not (args.source or args.compare):
+        raise InputError("--source or --compare is needed: what to convert, or to compare with")
+    if args.source:
+        count = prepare(args.source, args.output, args.reannotated)
+        print(f"{args.output}: {count} crops with their labels")
+    if args.compare:
+        print(f"largest differences from {args.compare}:")
+        for file, images, differing, largest, worst in compare(args.output, args.compare):
+            where = f"in {differing}, at most {largest:.3g} ({worst})" if differing else "none"
+            print(f"  {file:40} {images} images: {where}")
     return 0
 
 
 def add_aflw2000(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("aflw2000", help=aflw2000.__doc__)
-    parser.add_argument("--source", required=True, help="AFLW2000-3D.zip, or its folder")
+    parser.add_argument("--source", help="AFLW2000-3D.zip, or its folder")
     parser.add_argument("--output", default="aflw2000_data", help="folder (default: %(default)s)")
     parser.add_argument(
         "--reannotated", help="AFLW2000-3D-Reannotated.pts68.npy, copied when given"
     )
+    parser.add_argument("--compare", help="published aflw2000_data, or its eval arrays, to compare")
     parser.set_defaults(run=aflw2000)
+
+
+def labels(args: argparse.Namespace) -> int:
+    """300W-LP's .mat labels to arrays of the 62 parameters, and back."""
+    from utils.label_folders import mats_to_params, params_to_mats
+
+    if args.to == "mat":
+        count = params_to_mats(args.source, args.output, args.morphable)
+        print(f"{args.output}: {count} labels")
+        return 0
+    errors_px = mats_to_params(args.source, args.output, args.morphable)
+    print(f"{args.output}: {len(errors_px)} labels, real and whitened")
+    if scored := {name: error for name, error in errors_px.items() if error == error}:
+        worst = max(scored, key=scored.__getitem__)
+        print(
+            f"40 + 10 coefficients miss the labels' own points 17-67 by "
+            f"{sum(scored.values()) / len(scored):.2f} px, at most {scored[worst]:.2f} ({worst})"
+        )
+    return 0
+
+
+def add_labels(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("labels", help=labels.__doc__)
+    parser.add_argument("--to", choices=("params", "mat"), required=True, help="what to make")
+    parser.add_argument(
+        "--source", required=True, help=".mat files and pictures, folder or zip; or the arrays"
+    )
+    parser.add_argument("--output", required=True, help="folder of the arrays, or of .mat files")
+    parser.add_argument(
+        "--morphable", default=BFM_FOLDER, help="Basel Face Model (default: 3dmm_data)"
+    )
+    parser.set_defaults(run=labels)
+
+
+def pose(args: argparse.Namespace) -> int:
+    """A head rotation in all conventions, from one of them."""
+    shape = CONVENTIONS[args.source].shape
+    if len(args.numbers) != math.prod(shape):
+        raise InputError(
+            f"--source {args.source}: {len(args.numbers)} numbers, expected {math.prod(shape)} "
+            f"({CONVENTIONS[args.source].form})"
+        )
+    numbers = torch.tensor(args.numbers, dtype=torch.float64).reshape(shape)
+    for name, convention in CONVENTIONS.items():
+        values = convert(numbers, args.source, name)
+        rows = values.reshape(-1, values.shape[-1]).tolist()
+        text = "; ".join(" ".join(f"{value:.6g}" for value in row) for row in rows)
+        print(f"{name:10} {convention.form:26} {text}")
+    return 0
+
+
+def add_pose(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("pose", help=pose.__doc__)
+    parser.add_argument(
+        "--source", choices=CONVENTIONS, required=True, help="convention of the numbers"
+    )
+    parser.add_argument("numbers", type=float, nargs="+", help="row by row for matrices")
+    parser.set_defaults(run=pose)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Every file the project can use: present or not, what it is, whom to ask, what it unlocks."""
+    from utils.inventory import as_json, format_report, inspect
+
+    states = inspect()
+    print(json.dumps(as_json(states), indent=2) if args.json else format_report(states))
+    return 0
+
+
+def add_check(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("check", help=check.__doc__)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=check)
 
 
 def open_model(args: argparse.Namespace) -> int:
@@ -233,10 +320,13 @@ def get_args_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_threedmm(commands)
     add_aflw2000(commands)
+    add_labels(commands)
+    add_pose(commands)
     add_lp300w(commands)
     add_folder(commands)
     add_synthetic(commands)
     add_open_model(commands)
+    add_check(commands)
     return parser
 
 

@@ -1,5 +1,6 @@
 """The command line of prepare_data: subcommands, exit codes, one-line errors."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -68,3 +69,68 @@ def test_no_command_is_an_error():
     with pytest.raises(SystemExit) as caught:
         run()
     assert caught.value.code == 2
+
+
+# ---------------------------------------------------------------- labels, poses, files
+
+
+def test_aflw2000_is_compared_with_published_files(original, tmp_path, capsys):
+    output = str(tmp_path / "data")
+    assert run("aflw2000", "--source", str(original), "--output", output) == 0
+    assert run("aflw2000", "--output", output, "--compare", output) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == [
+        "AFLW2000-3D.pts68.npy",
+        "AFLW2000-3D.pose.npy",
+        "AFLW2000-3D_crop.roi_box.npy",
+        "ALFW2000-3D_pose_3ANG_excl.npy",
+        "AFLW2000-3D_crop",
+    ]
+    assert all(line.endswith("1 images: none") for line in lines[2:])
+    assert run("aflw2000", "--output", output) == 2
+    assert "--source or --compare is needed" in capsys.readouterr().err
+
+
+def test_3dmm(tmp_path, capsys):
+    assert run("3dmm", f"--source={OPEN_FOLDER}", f"--output={tmp_path / 'model'}") == 0
+    assert "2820 vertices" in capsys.readouterr().out
+    assert (tmp_path / "model" / "mean_face.png").is_file()
+    assert run("3dmm", f"--source={tmp_path / 'none'}", f"--output={tmp_path / 'b'}") == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'none'}: no such folder or zip\n"
+
+
+def test_labels_each_way(original, tmp_path, capsys):
+    model, arrays, mats = f"--morphable={OPEN_FOLDER}", tmp_path / "arrays", tmp_path / "mats"
+    label = scipy.io.loadmat(original / "image00002.mat")
+    label = {
+        "pt3d_68": label["pt3d_68"],
+        "Pose_Para": np.array([[0.1, 0.2, 0.3, 200, 250, 0, 1e-3]]),
+        "Shape_Para": np.full((199, 1), 1e4),
+        "Exp_Para": np.full((29, 1), 0.1),
+    }
+    scipy.io.savemat(original / "image00002.mat", label)
+    assert run("labels", "--to=params", f"--source={original}", f"--output={arrays}", model) == 0
+    assert "1 labels" in capsys.readouterr().out
+    assert run("labels", "--to=mat", f"--source={arrays}", f"--output={mats}", model) == 0
+    back = scipy.io.loadmat(mats / "image00002.mat")
+    np.testing.assert_allclose(back["Pose_Para"], label["Pose_Para"], atol=1e-6)
+    np.testing.assert_allclose(back["Shape_Para"][:40], 1e4)
+
+
+def test_pose_in_all_conventions(capsys):
+    assert run("pose", "--source=fsa-net", "-30", "0", "0") == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["300w-lp"].endswith("0 -0.523599 0")
+    assert lines["3ddfa"].split()[-3] == "-30"
+    assert lines["opengl"].count(";") == 3
+    assert run("pose", "--source=6drepnet", "1", "2") == 2
+    assert "6drepnet: 2 numbers, expected 9 (3x3 matrix)" in capsys.readouterr().err
+
+
+def test_check_for_people_and_for_programs(capsys):
+    assert run("check") == 0
+    assert "open morphable model" in capsys.readouterr().out
+    assert run("check", "--json") == 0
+    assert {"folder", "files", "licence", "ask", "unlocks"} <= json.loads(capsys.readouterr().out)[
+        0
+    ].keys()

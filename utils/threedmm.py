@@ -25,7 +25,7 @@ import torch
 
 from utils import io
 from utils.archive import as_folder
-from utils.inventory import content_hash
+from utils.inventory import LANDMARK_HASHES, WHITENING_FILES, content_hash
 from utils.params import (
     N_EXPR,
     N_LANDMARKS,
@@ -49,15 +49,8 @@ EXTRA_FILES = {
     "train_aug_120x120.list.train": io.read_list,
 }  # for textures and training; copied as they are when their reader takes them
 V2_MODEL = "bfm_noneck_v3.pkl"
-WHITENING_FILES = ("param_whitening.pkl", "param_mean_std_62d_120x120.pkl")
 SUFFIXES = (".npy", ".pkl", ".mat", ".train")
 
-# of the published model; rows of the landmarks are in every cut of it
-LANDMARK_HASHES = {
-    "u": "d521b0d2774cdbaf",
-    "w_shp": "64b490263cb65679",
-    "w_exp": "b93d903fad0e2201",
-}
 VIEW_PX = 360
 FACE_HEIGHT_UM = (6e4, 2e5)  # chin to nose bridge; 113 mm in the Basel Face Model
 
