@@ -32,6 +32,7 @@ from utils.params import N_SHAPE, OPEN_FOLDER, ROOT, MorphableModel, load_morpha
 PHOTO_PX = 450
 FOLDERS = ("AFW", "AFW_Flip", "HELEN", "IBUG")
 GRACE_SECONDS = 60
+VIEWS = 4  # of a photo
 PIXELS = 12  # different pictures; the others repeat them
 
 
@@ -52,7 +53,7 @@ def write_300wlp(path: Path, count: int, morphable: MorphableModel, seed: int = 
         archive.writestr("300W_LP/landmarks/AFW/AFW_1000_1_0_pts.mat", b"no label")
         for index in range(count):
             folder = FOLDERS[index % len(FOLDERS)]
-            photo, view = divmod(index // len(FOLDERS), 8)
+            photo, view = divmod(index // len(FOLDERS), VIEWS)
             stem = f"300W_LP/{folder}/{folder.removesuffix('_Flip')}_{1000 + photo}_1_{view}"
             archive.writestr(f"{stem}.jpg", pictures[index % PIXELS])
             archive.writestr(f"{stem}.mat", mat_bytes(random_label(rng, model), rng))
@@ -91,8 +92,8 @@ def mat_bytes(label: FaceLabel, rng: np.random.Generator) -> bytes:
 
 def random_jpeg(rng: np.random.Generator) -> bytes:
     """A picture of PHOTO_PX squared that takes about 25 KB, as 300W-LP's do."""
-    image = cv2.resize(rng.integers(0, 256, (56, 56, 3), np.uint8), (PHOTO_PX, PHOTO_PX))
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+    image = cv2.resize(rng.integers(0, 256, (24, 24, 3), np.uint8), (PHOTO_PX, PHOTO_PX))
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
 
 
 def conversion(source: Path, morphable: Path, output: Path, workers: int) -> list[str]:

@@ -23,6 +23,7 @@ from utils.training_set import FaceFile, LabelledFace, landmark_model
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 MAX_RESIDUAL = 0.10  # of the face's size; a mean face already comes nearer to most people
+MIN_FACING = -0.35  # 110 degrees; swapped sides, or y up, fit the back of a head
 REPORT, REPORT_PICTURE = "fits.csv", "fits.jpg"
 WORST = 16  # fits in the picture
 
@@ -150,10 +151,12 @@ def _fit(face_file: FaceFile, morphable_folder: Path) -> tuple[np.ndarray, Fit]:
         fit = fit_landmarks(face_file.label, landmark_model(morphable_folder))
     except ValueError as error:
         raise io.InputError(f"{face_file.picture}: {error}") from None
-    if fit.residual > MAX_RESIDUAL:
+    facing = fit.params[10] / np.linalg.norm(fit.params[8:11])  # cosine, 1 towards the camera
+    if fit.residual > MAX_RESIDUAL or facing < MIN_FACING:
+        why = f"residual {fit.residual:.0%}" if facing >= MIN_FACING else "it would look away"
         raise io.InputError(
-            f"{face_file.picture}: no face fits its points (residual {fit.residual:.0%}); "
-            f"they must be photo px, y down, in the order of 300-W"
+            f"{face_file.picture}: no face fits its points ({why}); they must be photo px, y down, "
+            f"in the order of 300-W"
         )
     return image, fit
 
