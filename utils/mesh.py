@@ -52,22 +52,19 @@ def mesh_from_photo(verts_photo: np.ndarray, params: np.ndarray, roi_box: np.nda
 # ---------------------------------------------------------------- normals
 
 
-def triangle_normals(verts: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """(T, 3) normals whose length is twice the triangle's area.
-
-    They point outside where y is up, and inside where y is down, as in photos.
-    """
-    a, b, c = (verts.take(corner, axis=0) for corner in triangles.T)  # (T, 3) each
-    return np.cross(b - a, c - a)
-
-
 def vertex_normals(verts: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """(V, 3) unit normals, triangles weighted by area; (0, 0, 0) at vertices without a triangle."""
+    """Unit normals (V, 3) float32 of vertices (V, 3), each the mean of its triangles' by area.
+
+    They point outside where y is up; vertices without a triangle get (0, 0, 0).
+    """
+    a, b, c = (verts.T.take(corner, axis=1) for corner in triangles.T)  # (3, T) each
+    (bx, by, bz), (cx, cy, cz) = b - a, c - a
+    axes = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx  # (T,) each, cross product
     corners = triangles.T.reshape(-1)  # all first corners, all second, all third
-    axes = triangle_normals(verts, triangles).T  # (3, T)
-    normals = np.stack([np.bincount(corners, np.tile(axis, 3), len(verts)) for axis in axes], 1)
+    sums = [np.bincount(corners, np.tile(axis, 3), len(verts)) for axis in axes]
+    normals = np.column_stack(sums).astype(np.float32)
     length = np.sqrt(np.einsum("ij,ij->i", normals, normals))[:, None]
-    return (normals / np.maximum(length, np.finfo(np.float32).tiny)).astype(np.float32)
+    return normals / np.maximum(length, np.finfo(np.float32).tiny)
 
 
 # ---------------------------------------------------------------- exporters

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from utils.mesh import triangle_normals, vertex_normals
+from utils.mesh import vertex_normals
 from utils.rasterize import rasterize
 from utils.render import SUBPIXEL_BITS, fixed_point
 
@@ -22,8 +22,9 @@ BOX_BGR = (60, 200, 250)
 
 # light of the overlay; directions in x right, y up, z towards the viewer
 AMBIENT, DIFFUSE, SPECULAR, SHININESS = 0.34, 0.74, 0.12, 24
-LIGHT = np.array([-0.25, 0.45, 0.86])  # over the viewer's left shoulder
-HALFWAY = (LIGHT / np.linalg.norm(LIGHT) + (0, 0, 1)) / 2  # of light and viewer
+LIGHT = np.array([-0.249, 0.449, 0.858])  # unit length; over the viewer's left shoulder
+HALFWAY = np.array([-0.129, 0.233, 0.964])  # unit length; between light and viewer
+DIRECTIONS = np.float32([LIGHT, HALFWAY])
 
 LINE_WIDTH_PX = 1.0
 SPARSE_PX = 6.0  # triangles this high are drawn with full lines
@@ -50,7 +51,8 @@ def draw_faces(
     """
     image = image.copy()
     for verts in far_to_near(verts_photo):
-        drawn = rasterize_face(verts, triangles, shade(verts, triangles, colours), image.shape)
+        front = front_triangles(verts, triangles)
+        drawn = rasterize_face(verts, front, shade(verts, front, colours), image.shape)
         if drawn is None:
             continue
         box, surface, depth = drawn
@@ -132,10 +134,9 @@ def shade(
 ) -> np.ndarray:
     """Colours (V, 3), 0 to 1, of vertices in the light: ambient, diffuse, a dull highlight."""
     normals = vertex_normals(verts_photo.T * np.float32([1, -1, 1]), triangles)
-    diffuse = np.maximum(normals @ (LIGHT / np.linalg.norm(LIGHT)), 0)  # (V,)
-    highlight = np.maximum(normals @ (HALFWAY / np.linalg.norm(HALFWAY)), 0) ** SHININESS
-    light = (AMBIENT + DIFFUSE * diffuse)[:, None] * (np.asarray(colours) / 255)
-    return np.clip(light + SPECULAR * highlight[:, None], 0, 1)
+    towards_light, towards_halfway = np.maximum(normals @ DIRECTIONS.T, 0).T  # (V,) cosines each
+    light = (AMBIENT + DIFFUSE * towards_light)[:, None] * np.float32(colours) / 255
+    return np.clip(light + SPECULAR * towards_halfway[:, None] ** SHININESS, 0, 1)
 
 
 def far_to_near(faces: Iterable[np.ndarray]) -> list[np.ndarray]:
@@ -144,18 +145,20 @@ def far_to_near(faces: Iterable[np.ndarray]) -> list[np.ndarray]:
 
 
 def front_triangles(verts_photo: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """The triangles (M, 3) that look at the camera: clockwise where y is down."""
-    return triangles[triangle_normals(verts_photo.T, triangles)[:, 2] < 0]
+    """The triangles (M, 3) that look at the camera: counter-clockwise as one sees them."""
+    a, b, c = (verts_photo[:2].take(corner, axis=1) for corner in triangles.T)  # (2, T) each
+    (bx, by), (cx, cy) = b - a, c - a
+    return triangles[bx * cy < by * cx]
 
 
 def rasterize_face(
     verts_photo: np.ndarray, triangles: np.ndarray, attributes: np.ndarray, shape: Sequence[int]
 ) -> tuple[Box, np.ndarray, np.ndarray] | None:
-    """Interpolate three attributes over the visible side of a face, in its part of the photo.
+    """Interpolate three attributes over the visible surface of a face, in its part of the photo.
 
     Args:
         verts_photo: (3, V).
-        triangles: (T, 3).
+        triangles: (T, 3), of either orientation; see `front_triangles`.
         attributes: (V, 3), 0 to 1.
         shape: height and width of the photo, and more.
     Returns:
@@ -169,8 +172,7 @@ def rasterize_face(
         return None
     middle = float(verts_photo[2].mean())  # translations along z mean nothing, and can be large
     origin = np.array([low[0] - 0.5, low[1] - 0.5, middle])  # whole numbers are pixel centres
-    front = front_triangles(verts_photo, triangles)
-    pixels, depth = rasterize(verts_photo.T - origin, front, attributes, height, width)
+    pixels, depth = rasterize(verts_photo.T - origin, triangles, attributes, height, width)
     return (slice(low[1], high[1]), slice(low[0], high[0])), pixels, depth + middle
 
 

@@ -21,7 +21,7 @@ from utils import io
 from utils.mesh import vertex_normals
 from utils.params import BFM_FOLDER, MorphableModel
 from utils.rasterize import rasterize
-from utils.render3d import far_to_near, rasterize_face
+from utils.render3d import far_to_near, front_triangles, rasterize_face
 
 UV_FILE = "BFM_UV.npy"
 TEXTURE_PX = 1024
@@ -180,7 +180,8 @@ def depth_map(
     """
     picture = np.full(shape[:2], np.nan, np.float32)
     for verts in far_to_near(verts_photo):
-        if drawn := rasterize_face(verts, triangles, np.zeros((verts.shape[1], 3)), shape):
+        front = front_triangles(verts, triangles)
+        if drawn := rasterize_face(verts, front, np.zeros((verts.shape[1], 3)), shape):
             box, _, depth = drawn
             picture[box] = np.where(np.isfinite(depth), depth, picture[box])
     return picture
@@ -228,7 +229,8 @@ def _paint(
     """Faces in the colours (V, 3), 0 to 1, of their vertices on black, without light."""
     picture = np.zeros((*shape[:2], 3), np.uint8)
     for index in sorted(range(len(faces)), key=lambda i: np.ptp(faces[i][1])):
-        if drawn := rasterize_face(faces[index], triangles, colours[index], shape):
+        front = front_triangles(faces[index], triangles)
+        if drawn := rasterize_face(faces[index], front, colours[index], shape):
             box, pixels, depth = drawn
             picture[box][np.isfinite(depth)] = np.round(pixels * 255)[np.isfinite(depth)]
     return picture
