@@ -29,6 +29,8 @@ from model_building import SynergyNet, build_model
 from utils import ddfa, io
 from utils.inference import choose_device, make_regressor
 from utils.params import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
+from utils.rasterize import rasterize
+from utils.render3d import draw_faces
 
 Stage = tuple[Callable[[], object], Callable[[], object]]  # baseline and ours, same work
 
@@ -174,6 +176,31 @@ def _decode_plainly(face: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarr
     return verts
 
 
+def overlay(n_vertices: int) -> Stage:
+    """A shaded face, 480 px high, over a 1080p photo; the baseline draws it without shading.
+
+    The baseline is OpenCV's rasteriser on the whole frame. Normals, shading, blending and the copy
+    of the photo come on top in ours.
+    """
+    side = round(n_vertices**0.5)
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    bumps = 0.05 * np.sin(9 * x) * np.cos(7 * y)
+    dome = np.stack([190 * x + 960, 240 * y + 540, 150 * (1 - (x**2 + y**2) / 2 + bumps)])
+    verts = dome.reshape(3, -1).astype(np.float32)  # (3, V) photo px
+    grid = np.arange(side * side).reshape(side, side)
+    a, b, c, d = (
+        g.reshape(-1) for g in (grid[:-1, :-1], grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:])
+    )
+    triangles = np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])])
+    photo = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
+    colours = np.full((verts.shape[1], 3), 0.8, np.float32)
+
+    def baseline() -> tuple[np.ndarray, np.ndarray]:
+        return rasterize(verts.T, triangles, colours, *photo.shape[:2])
+
+    return baseline, lambda: draw_faces(photo, [verts], triangles)
+
+
 # ---------------------------------------------------------------- command
 
 
@@ -212,6 +239,7 @@ def main(args: argparse.Namespace) -> int:
     row(f"training step, batch {batch}", batch, training(morphable, batch, device))
     stage = dense_decode(model, args.faces, device)
     row(f"dense decode, {args.vertices} vertices", args.faces, stage)
+    row(f"shaded overlay, {args.vertices} vertices, 1080p", 1, overlay(args.vertices))
     return 0
 
 

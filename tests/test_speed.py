@@ -14,5 +14,6 @@ def test_every_stage_is_timed(capsys):
         "image loading and pre-processing",
         "training step",
         "dense decode",
+        "shaded overlay",
     ]
     assert all(float(number) > 0 for row in rows for number in row.split(" | ")[1:3])
