@@ -155,11 +155,11 @@ def suppress_overlaps(boxes: np.ndarray, max_overlap: float = MAX_OVERLAP) -> np
     kept = []
     while len(boxes):
         kept.append(boxes[0])
-        boxes = boxes[1:][_overlap(boxes[0], boxes[1:]) <= max_overlap]
+        boxes = boxes[1:][overlap(boxes[0], boxes[1:]) <= max_overlap]
     return np.array(kept).reshape(-1, 5)
 
 
-def _overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+def overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Intersection over union of one box with (M, 4 or more) others, (M,)."""
     low = np.maximum(box[:2], others[:, :2])
     high = np.minimum(box[2:4], others[:, 2:4])
