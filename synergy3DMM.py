@@ -100,6 +100,8 @@ class SynergyNet:
                 raise ValueError(f"expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
         if boxes is None:
             boxes = [self.detect(image) for image in images]
+        if len(boxes) != len(images):
+            raise ValueError(f"{len(images)} photos, boxes of {len(boxes)}")
         image_index = np.repeat(np.arange(len(images)), [len(rows) for rows in boxes])
         boxes = np.concatenate([np.empty((0, 4)), *(np.asarray(b)[:, :4] for b in boxes)])
         faces = self.predict_crops(images, image_index, boxes, roi_box_from_face_box(boxes))
