@@ -82,7 +82,7 @@ def test_dot_on_a_landmark_is_where_the_label_says(generator, monkeypatch, seed)
     studio = generator.studio
     place = studio.geometry.landmarks[landmark][:, None]
 
-    def shade(surface, look, rng):
+    def shade(surface, look, outfit, lights, rng):
         dot = np.exp(-((surface.canonical - place) ** 2).sum(0) / (2 * 0.8**2))  # mm
         return np.repeat(dot[None], 3, 0)
 

@@ -45,6 +45,7 @@ from utils.params import (
     load_morphable,
 )
 from utils.portrait.studio import Studio
+from utils.portrait.wardrobe import Wardrobe
 from utils.pose import decode_pose
 
 TRAINING_IMAGES = "train_aug_120x120"
@@ -194,12 +195,19 @@ class Generator:
         head: the open model's whole head.
         morphable: the open model.
         held_out: draw the held-out people and exact crops of a test set.
+        wardrobe: MakeHuman's assets; without them everything is painted.
     """
 
-    def __init__(self, head: OpenHead, morphable: MorphableModel, held_out: bool = False):
+    def __init__(
+        self,
+        head: OpenHead,
+        morphable: MorphableModel,
+        held_out: bool = False,
+        wardrobe: Wardrobe | None = None,
+    ):
         self.head = head
         self.labels = LabelSampler.of(head, morphable, held_out)
-        self.studio = Studio(head, self.labels.landmark_mean)
+        self.studio = Studio(head, self.labels.landmark_mean, wardrobe)
 
     def head_verts(self, params: np.ndarray) -> np.ndarray:
         """The whole head (N, 3), micrometres in the model frame, of real parameters (62,)."""

@@ -77,7 +77,7 @@ def _without_colour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 def _cut_off(picture: np.ndarray, rng: np.random.Generator) -> None:
     """Blacken what lies outside the photo at one or two sides, in place, as crops are cut."""
-    for _ in range(rng.integers(1, 3)):
-        side, depth = rng.integers(4), int(rng.uniform(2, 0.3 * IMG_SIZE))
+    for most in (0.3, 0.1)[: rng.integers(1, 3)]:
+        side, depth = rng.integers(4), int(rng.uniform(2, most * IMG_SIZE))
         rows = picture if side < 2 else picture.swapaxes(0, 1)
         rows[slice(0, depth) if side % 2 else slice(IMG_SIZE - depth, None)] = 0

@@ -2,41 +2,97 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 
 from utils.portrait.surface import Material, Surface
 
 
+@dataclasses.dataclass(frozen=True)
+class Lamp:
+    """A distant lamp.
+
+    Attributes:
+        towards: (3,) unit vector to it: x right, y down, z to the viewer; colour: (3,) linear BGR.
+        wrap: how far its light reaches around an edge; darkness: of the shadows it casts, 0 to 1.
+    """
+
+    towards: np.ndarray
+    colour: np.ndarray
+    wrap: float
+    darkness: float
+
+    def diffuse(self, normal: np.ndarray) -> np.ndarray:
+        """Light (M,) on surfaces with normals (3, M), without shadows."""
+        return np.clip((self.towards @ normal + self.wrap) / (1 + self.wrap), 0, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lights:
+    """Sky, linear BGR (3,), and one to three lamps."""
+
+    sky: np.ndarray
+    lamps: list[Lamp]
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Lights:
+        """Random light, a fifth of it dramatic: little sky, hard shadows, lamps of any colour."""
+        dramatic = rng.random() < 0.2
+        sky = rng.uniform(0.15, 0.75) * (0.25 if dramatic else 1) * _lamp_colour(rng, 0.08)
+        lamps = []
+        for lamp in range(1 + rng.binomial(2, 0.45)):
+            azimuth, elevation = rng.normal(0, 1.5 if lamp else 0.9), rng.normal(0.45, 0.45)
+            x, z = np.sin(azimuth) * np.cos(elevation), np.cos(azimuth) * np.cos(elevation)
+            strength = rng.uniform(0.1, 0.6) if lamp else rng.uniform(0.45, 1.3)
+            darkness = rng.uniform(0.8, 1.0) if dramatic else rng.uniform(0.3, 0.9)
+            lamps.append(
+                Lamp(
+                    towards=np.array([x, -np.sin(elevation), z], np.float32),
+                    colour=strength * _lamp_colour(rng, 0.35 if dramatic else 0.12),
+                    wrap=rng.uniform(0.0, 0.1) if dramatic else rng.uniform(0.05, 0.4),
+                    darkness=0.0 if lamp else darkness,
+                )
+            )
+        return cls(sky, lamps)
+
+    @property
+    def tint(self) -> np.ndarray:
+        """Colour of all light together, linear BGR (3,) of mean 1."""
+        colour = self.sky + sum(lamp.colour for lamp in self.lamps)
+        return colour / colour.mean()
+
+    def brightness(self, normal: np.ndarray) -> np.ndarray:
+        """Light (M,), without its colour, on surfaces with normals (3, M)."""
+        lamps = sum(lamp.colour.mean() * lamp.diffuse(normal) for lamp in self.lamps)
+        return self.sky.mean() * _sky_share(normal) + lamps
+
+
+def _sky_share(normal: np.ndarray) -> np.ndarray:
+    return 0.75 - 0.25 * normal[1]
+
+
 def illuminate(
-    surface: Surface, material: Material, rng: np.random.Generator
+    surface: Surface, material: Material, lights: Lights
 ) -> tuple[np.ndarray, np.ndarray]:
     """Diffuse and specular light (3, M) on the surface.
 
-    Hemispheric ambient light with occlusion from the depth map, and one to three lamps: wrapped
-    diffuse light, Blinn-Phong highlights, and for the first lamp a shadow marched through the depth
-    map.
+    Hemispheric ambient light with occlusion from the depth map; for each lamp wrapped diffuse light
+    and Blinn-Phong highlights, for the first one a shadow marched through the depth map.
     """
     normal = surface.normal
     occlusion = ambient_occlusion(surface)
     log_gloss = np.log(material.gloss + 1e-6)
-    dramatic = rng.random() < 0.2  # little sky, hard shadows, lamps of any colour
-    facing_up = rng.uniform(0.15, 0.75) * (0.25 if dramatic else 1) * (0.75 - 0.25 * normal[1])
-    light = facing_up * occlusion * _lamp_colour(rng, 0.08)[:, None]  # (3, M)
+    light = _sky_share(normal) * occlusion * lights.sky[:, None]  # (3, M)
     shine = np.zeros_like(light)
-    for lamp in range(1 + rng.binomial(2, 0.45)):
-        azimuth, elevation = rng.normal(0, 1.5 if lamp else 0.9), rng.normal(0.45, 0.45)
-        z = np.cos(azimuth) * np.cos(elevation)
-        towards = np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), z], np.float32)
-        strength = rng.uniform(0.1, 0.6) if lamp else rng.uniform(0.45, 1.3)
-        colour = strength * _lamp_colour(rng, 0.35 if dramatic else 0.12)[:, None]
-        wrap = rng.uniform(0.0, 0.1) if dramatic else rng.uniform(0.05, 0.4)
-        diffuse = np.clip((towards @ normal + wrap) / (1 + wrap), 0, None)
-        if lamp == 0:
-            darkness = rng.uniform(0.8, 1.0) if dramatic else rng.uniform(0.3, 0.9)
-            diffuse *= 1 - darkness * cast_shadow(surface, towards)
+    for lamp in lights.lamps:
+        colour = lamp.colour[:, None]
+        diffuse = lamp.diffuse(normal)
+        if lamp.darkness > 0:
+            diffuse *= 1 - lamp.darkness * cast_shadow(surface, lamp.towards)
         light += diffuse * (0.55 + 0.45 * occlusion) * colour
-        half = towards + np.array([0, 0, 1], np.float32)
+        half = lamp.towards + np.array([0, 0, 1], np.float32)
         facing = np.clip((half / np.linalg.norm(half)) @ normal, 1e-3, 1)
         highlight = np.exp(np.log(facing) * material.sharpness + log_gloss)
         shine += highlight * occlusion * (0.6 * colour)
@@ -72,13 +128,13 @@ def cast_shadow(surface: Surface, towards: np.ndarray) -> np.ndarray:
         towards: (3,) unit vector to the lamp, y down.
     """
     shadow = np.zeros_like(surface.depth_mm)
-    depth = np.where(surface.mask, surface.depth_mm, np.float32(-1e4))
+    depth, blocker = surface.depth_mm, surface.blocker_mm
     lateral = max(float(np.hypot(towards[0], towards[1])), 0.1)
     for distance_mm in (5, 10, 17, 26, 38, 55):
         dx, dy = np.rint(towards[:2] / lateral * distance_mm / surface.mm_px).astype(int)
         rise_mm = distance_mm * max(float(towards[2]), 0.05) / lateral
         source, target = _overlap(depth.shape, dx, dy)
-        above = depth[source] - depth[target] - rise_mm
+        above = blocker[source] - depth[target] - rise_mm
         # What is much nearer than the ray is a separate thing that light passes behind.
         above = np.clip((above - 1) / 4, 0, 1) * (above < 45)
         np.maximum(shadow[target], above, out=shadow[target])

@@ -14,6 +14,7 @@ from utils.portrait.appearance import Look, linear
 from utils.portrait.atlas import Atlas
 from utils.portrait.geometry import HeadGeometry, height_above_hairline
 from utils.portrait.surface import CLOTH, HAIR, Material, Surface
+from utils.portrait.wardrobe import Outfit
 
 # What blood and shade take from skin, by channel.
 _REDDENING = np.array([0.75, 0.62, 0.08], np.float32)
@@ -39,19 +40,28 @@ class Painter:
         self._eye_centres = geometry.eye_centres
         self._noise_table = _noise_table()
 
-    def paint(self, surface: Surface, look: Look, rng: np.random.Generator) -> Material:
-        """The material of a surface's M points, for one person."""
+    def paint(
+        self, surface: Surface, look: Look, outfit: Outfit | None, rng: np.random.Generator
+    ) -> Material:
+        """The material of a surface's M points, for one person; an outfit brings textures."""
         material = Material.of(len(surface.part))
-        self._paint_skin(material, surface, look, rng)
+        self._paint_skin(material, surface, look, outfit, rng)
         if look.has_hair:
             self._paint_hair(material, surface, look, rng)
         self._paint_eyes(material, surface, look)
         self._paint_mouth(material, surface, look)
         self._paint_cloth(material, surface, look, rng)
+        if outfit is not None and outfit.fabric is not None:
+            material.albedo[:, surface.part == CLOTH] = outfit.fabric_albedo(surface)
         return material
 
     def _paint_skin(
-        self, material: Material, surface: Surface, look: Look, rng: np.random.Generator
+        self,
+        material: Material,
+        surface: Surface,
+        look: Look,
+        outfit: Outfit | None,
+        rng: np.random.Generator,
     ) -> None:
         x, y, _ = surface.canonical
         mask = self._atlas.look_up(surface.angle, y, look, rng)
@@ -64,14 +74,16 @@ class Painter:
         if look.freckles > 0:
             spots = np.clip(self._noise(x * 3.2, y * 3.2, rng) * 2.2 - 1.6, 0, 1)
             shade += look.freckles * spots * mask["blush"]
-        skin = material.albedo
+        skin, lips = material.albedo, mask["lips"] * look.lip_strength
+        if outfit is None:
+            skin[:] = look.skin[:, None]
+        else:  # the texture has lips, blushes and wrinkles of its own
+            skin[:] = outfit.skin_albedo(surface)
+            red, shade, lips = 0.3 * red, 0.4 * shade, 0.4 * lips
         for channel in range(3):
-            skin[channel] = (
-                tone
-                * (look.skin[channel] * (1 - red * _REDDENING[channel]))
-                * (1 - shade * _SHADOWING[channel])
-            )
-        _blend(skin, mask["lips"] * look.lip_strength * (1 + 0.1 * noise), look.lip_colour)
+            skin[channel] *= tone * (1 - red * _REDDENING[channel])
+            skin[channel] *= 1 - shade * _SHADOWING[channel]
+        _blend(skin, lips * (1 + 0.1 * noise), look.lip_colour)
         if look.eye_shadow > 0:
             _blend(skin, mask["lids"] * look.eye_shadow, look.eye_shadow_colour)
         if look.beard > 0:

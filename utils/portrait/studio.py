@@ -11,10 +11,11 @@ from utils.portrait.appearance import Look
 from utils.portrait.camera import photograph
 from utils.portrait.geometry import HeadGeometry
 from utils.portrait.glasses import put_on_glasses
-from utils.portrait.light import illuminate
+from utils.portrait.light import Lights, illuminate
 from utils.portrait.paint import Painter
 from utils.portrait.scenery import background, occlude
 from utils.portrait.surface import CANVAS, Surface
+from utils.portrait.wardrobe import Outfit, Wardrobe, drape, put_over
 
 
 class Studio:
@@ -23,9 +24,11 @@ class Studio:
     Args:
         head: the whole head.
         landmarks: (68, 3) of its mean face, micrometres.
+        wardrobe: textures and meshes to wear; without it everything is painted.
     """
 
-    def __init__(self, head: OpenHead, landmarks: np.ndarray):
+    def __init__(self, head: OpenHead, landmarks: np.ndarray, wardrobe: Wardrobe | None = None):
+        self._wardrobe = wardrobe
         self.geometry = HeadGeometry(head, landmarks)
         self._painter = Painter(self.geometry)
 
@@ -41,22 +44,39 @@ class Studio:
         Returns:
             (120, 120, 3) uint8 BGR.
         """
-        look = Look.sample(rng)
+        look, outfit = Look.sample(rng), None
+        if self._wardrobe is not None:
+            outfit, look = Outfit.sample(self._wardrobe, look, rng)
         surface = self.geometry.see(verts_model, camera, look)
+        lights = Lights.sample(rng)
+        layers = []
+        for garment, tint in outfit.garments if outfit else ():
+            layers += drape(garment, tint, verts_model, camera, lights, surface)
+        for layer in layers:
+            solid = np.where(layer.colour[..., 3] > 0.5, layer.depth_mm, -1e4)
+            np.maximum(surface.blocker_mm, solid, out=surface.blocker_mm)
         canvas = np.zeros((CANVAS * CANVAS, 4), np.float32)  # linear BGR, premultiplied, and alpha
-        canvas[surface.index, :3] = self.shade(surface, look, rng).T
+        canvas[surface.index, :3] = self.shade(surface, look, outfit, lights, rng).T
         canvas[surface.index, 3] = 1
         canvas = canvas.reshape(CANVAS, CANVAS, 4)
         if look.glasses is not None:
             put_on_glasses(canvas, surface, self.geometry, verts_model, camera, look.glasses)
+        put_over(canvas, layers)
         canvas = cv2.resize(canvas, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_AREA)
         picture = canvas[..., :3] + (1 - canvas[..., 3:]) * background(rng)
         return photograph(occlude(picture, look.hair_colour, rng), rng)
 
-    def shade(self, surface: Surface, look: Look, rng: np.random.Generator) -> np.ndarray:
+    def shade(
+        self,
+        surface: Surface,
+        look: Look,
+        outfit: Outfit | None,
+        lights: Lights,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
         """Linear colour (3, M) of a surface's points."""
-        material = self._painter.paint(surface, look, rng)
-        light, shine = illuminate(surface, material, rng)
+        material = self._painter.paint(surface, look, outfit, rng)
+        light, shine = illuminate(surface, material, lights)
         cavity = np.flatnonzero((surface.part >= MOUTH) & (surface.part <= TEETH))
         light[:, cavity] *= look.mouth_light
         shine[:, cavity] *= 0.3

@@ -12,6 +12,8 @@ from utils.params import IMG_SIZE
 SUPERSAMPLING = 1.25
 CANVAS = int(IMG_SIZE * SUPERSAMPLING)  # px; pictures are painted at this size
 
+SKIN_PULL = 0.6  # how far textured skin is brought to a person's tone, 0 to 1
+
 CLOTH, HAIR = len(PARTS), len(PARTS) + 1  # shoulders and hanging hair, beside the head's own parts
 
 
@@ -22,6 +24,8 @@ class Surface:
     Attributes:
         index: (M,) of the covered pixels in the flat canvas; mask: (C, C) the same.
         depth_mm: (C, C) towards the viewer, 0 where nothing is; mm_px: millimetres per pixel.
+        blocker_mm: (C, C) the same of what casts shadows, -1e4 where nothing is.
+        triangle: (M,) of the head's mesh, and of what is added to it; weights: (M, 3) of corners.
         canonical: (3, M) mm; angle: (M,) radians about the vertical axis, 0 straight ahead.
         normal: (3, M) x right, y down, z towards the viewer.
         part: (M,) PARTS, CLOTH or HAIR.
@@ -31,6 +35,9 @@ class Surface:
     mask: np.ndarray
     depth_mm: np.ndarray
     mm_px: float
+    blocker_mm: np.ndarray
+    triangle: np.ndarray
+    weights: np.ndarray
     canonical: np.ndarray
     angle: np.ndarray
     normal: np.ndarray
