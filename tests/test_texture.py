@@ -15,19 +15,28 @@ from utils.texture import Unwrapping
 SIZE = 256
 
 
+def mean_face(morphable):
+    return morphable.u.reshape(-1, 3).numpy()
+
+
 @pytest.fixture(scope="module")
 def morphable():
     return load_morphable(OPEN_FOLDER)
 
 
+def mean_face(morphable):
+    """(V, 3), y up."""
+    return mean_face(morphable)
+
+
 @pytest.fixture(scope="module")
 def unwrapping(morphable, tmp_path_factory):
-    return texture.unwrap_model(morphable, tmp_path_factory.mktemp("empty"))
+    return texture.unwrap_model(mean_face(morphable), tmp_path_factory.mktemp("empty"))
 
 
 def photographed(morphable, yaw_deg, height=300):
     """The mean face (3, V) in a photo of that height, turned by yaw."""
-    verts = morphable.u.reshape(-1, 3).numpy().astype(float)
+    verts = mean_face(morphable).astype(float)
     rotation = compose_rotation(Pose(*torch.tensor([yaw_deg, 0.0, 0.0]))).double().numpy()
     scale = 0.8 * height / np.ptp(verts[:, 1])
     turned = (rotation @ (verts - verts.mean(0)).T) * [[scale], [-scale], [scale]]
@@ -42,7 +51,7 @@ def paint(morphable, verts, colours, shape):
 @pytest.fixture(scope="module")
 def gradient(morphable):
     """Smooth colours (V, 3), 0 to 1, that tell every place, alike in both halves."""
-    x, y, z = morphable.u.reshape(-1, 3).numpy().T
+    x, y, z = mean_face(morphable).T
     values = np.column_stack([np.abs(x), y, z])
     return 0.1 + 0.8 * (values - values.min(0)) / np.ptp(values, axis=0)
 
@@ -57,7 +66,7 @@ def test_cylinder_coordinates_are_symmetric_and_within_the_texture(morphable, un
     # of a symmetric face the other half's place is the reflected one
     error = np.abs(mirror - np.column_stack([1 - uv[:, 0], uv[:, 1]]))
     assert np.quantile(error, 0.95) < 0.01
-    nose = morphable.u.reshape(-1, 3).numpy()[:, 2].argmax()
+    nose = mean_face(morphable)[:, 2].argmax()
     assert uv[nose, 0] == pytest.approx(0.5, abs=0.01)
     left_of_subject = morphable.u.reshape(-1, 3)[:, 0].argmax()
     assert uv[left_of_subject, 0] > 0.7
@@ -76,12 +85,14 @@ def test_cylinder_of_a_cylinder_is_its_angle_and_height():
 def test_a_models_own_coordinates_are_used_when_they_fit(morphable, unwrapping, tmp_path):
     own = np.random.default_rng(0).random((morphable.n_vertices, 2)).astype(np.float32)
     io.write_array(tmp_path / texture.UV_FILE, own)
-    np.testing.assert_array_equal(texture.unwrap_model(morphable, tmp_path).uv, own)
+    np.testing.assert_array_equal(texture.unwrap_model(mean_face(morphable), tmp_path).uv, own)
     io.write_array(tmp_path / texture.UV_FILE, own[:-1])  # of another face model
-    np.testing.assert_array_equal(texture.unwrap_model(morphable, tmp_path).uv, unwrapping.uv)
+    np.testing.assert_array_equal(
+        texture.unwrap_model(mean_face(morphable), tmp_path).uv, unwrapping.uv
+    )
     (tmp_path / texture.UV_FILE).write_bytes(b"no array")
     with pytest.raises(io.InputError, match=r"BFM_UV\.npy: not a readable"):
-        texture.unwrap_model(morphable, tmp_path)
+        texture.unwrap_model(mean_face(morphable), tmp_path)
 
 
 # ---------------------------------------------------------------- texture
@@ -167,7 +178,7 @@ def test_depth_map_is_z_of_the_visible_surface(morphable):
 
 
 def test_pncc_names_the_place_on_the_mean_face(morphable):
-    mean = morphable.u.reshape(-1, 3).numpy()
+    mean = mean_face(morphable)
     verts = photographed(morphable, 0.0)
     picture = texture.pncc([verts], morphable.triangles, mean, (300, 300))
     code = (mean - mean.min(0)) / np.ptp(mean, axis=0)
@@ -196,7 +207,7 @@ def test_maps_of_two_faces_hold_both(morphable):
 
 def test_real_model_unwraps(shared_folder):
     morphable = load_morphable(shared_folder / "data/3dmm_bfm")
-    own = texture.unwrap_model(morphable, shared_folder)
+    own = texture.unwrap_model(mean_face(morphable), shared_folder)
     assert [getattr(own, f.name).shape for f in dataclasses.fields(own)] == [
         (53_215, 2), (53_215, 2), (53_215,)
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from utils import io
 from utils.mesh import vertex_normals
-from utils.params import BFM_FOLDER, MorphableModel
+from utils.params import BFM_FOLDER
 from utils.rasterize import rasterize
 from utils.render3d import far_to_near, front_triangles, rasterize_face
 
@@ -47,16 +47,15 @@ class Unwrapping:
     order: np.ndarray
 
 
-def unwrap_model(morphable: MorphableModel, folder: str | Path = BFM_FOLDER) -> Unwrapping:
+def unwrap_model(mean: np.ndarray, folder: str | Path = BFM_FOLDER) -> Unwrapping:
     """Texture coordinates of a face model: BFM_UV.npy's, or the mean face unrolled as a cylinder.
 
     Args:
-        morphable: the face model.
+        mean: (V, 3) mean face, y up.
         folder: where BFM_UV.npy is looked for; it counts when it has the model's vertices.
     Raises:
         InputError: BFM_UV.npy is damaged.
     """
-    mean = morphable.u.reshape(-1, 3).numpy()  # (V, 3) micrometres, y up
     path = Path(folder) / UV_FILE
     uv = io.read_array(path, (None, 2)) if path.is_file() else None
     if uv is None or len(uv) != len(mean):
