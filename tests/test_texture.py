@@ -16,17 +16,13 @@ SIZE = 256
 
 
 def mean_face(morphable):
+    """(V, 3), y up."""
     return morphable.u.reshape(-1, 3).numpy()
 
 
 @pytest.fixture(scope="module")
 def morphable():
     return load_morphable(OPEN_FOLDER)
-
-
-def mean_face(morphable):
-    """(V, 3), y up."""
-    return mean_face(morphable)
 
 
 @pytest.fixture(scope="module")
