@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import dataclasses
 import itertools
 import os
 import sys
@@ -28,12 +29,22 @@ from tqdm import tqdm
 from synergy3DMM import SynergyNet
 from utils import io, render
 from utils.detect import DETECTORS, make_detector, read_boxes
-from utils.faces import POSE_CONVENTION, Faces, describe_faces
+from utils.faces import POSE_CONVENTION, Faces, describe_faces, mean_face
 from utils.gallery import Picture, ResultsFile, find_pictures, rank_and_world_size
 from utils.inference import ENGINES
+from utils.mesh import glb_bytes, mesh_from_photo, mtl_text, obj_text, ply_bytes
 from utils.render3d import draw_faces, draw_pose_box
+from utils.texture import (
+    Unwrapping,
+    depth_picture,
+    pncc,
+    unwrap_model,
+    unwrap_texture,
+    vertex_colours,
+)
 
 NOSE_TIP = 30  # of the 68 landmarks
+MESHES = ("obj", "ply", "glb")
 
 NOTES = """\
 Pictures: files of any kind that OpenCV reads (JPEG, PNG, TIFF, WebP, AVIF, BMP, GIF, ...; grey,
@@ -136,6 +147,23 @@ def look_up(picture: Picture, photo: np.ndarray, boxes: dict[str, np.ndarray]) -
 # ---------------------------------------------------------------- results
 
 
+@dataclasses.dataclass(frozen=True)
+class Surface:
+    """What to write of the dense face.
+
+    Attributes:
+        mesh: obj, ply or glb; None for no meshes.
+        texture, depth, pncc: whether these pictures are wanted.
+        unwrapping: of the face model, where mesh or texture needs it.
+    """
+
+    mesh: str | None
+    texture: bool
+    depth: bool
+    pncc: bool
+    unwrapping: Unwrapping | None
+
+
 def describe_picture(picture: Picture, photo: np.ndarray, faces: Faces) -> dict[str, Any]:
     """What the JSON of one picture says."""
     return {
@@ -148,15 +176,73 @@ def describe_picture(picture: Picture, photo: np.ndarray, faces: Faces) -> dict[
     }
 
 
-def write_files(output: Path, picture: Picture, photo: np.ndarray, faces: Faces) -> None:
-    """Pictures and JSON of one picture."""
+def write_files(
+    output: Path, picture: Picture, photo: np.ndarray, faces: Faces, surface: Surface
+) -> None:
+    """Pictures and JSON of one picture, and what `surface` asks for."""
     io.write_image(output / "landmarks" / f"{picture.name}.jpg", draw_landmarks(photo, faces))
     io.write_image(output / "poses" / f"{picture.name}.jpg", draw_poses(photo, faces))
-    if faces.triangles is not None:
-        overlay = draw_faces(photo, faces.vertices, faces.triangles)
-        io.write_image(output / "rendering_overlay" / f"{picture.name}.jpg", overlay)
     description = describe_picture(picture, photo, faces)
     io.write_json(output / "json" / f"{picture.name}.json", description)
+    if faces.triangles is None:
+        return
+    vertices, triangles = faces.vertices, faces.triangles
+    overlay = draw_faces(photo, vertices, triangles)
+    io.write_image(output / "rendering_overlay" / f"{picture.name}.jpg", overlay)
+    if surface.depth:
+        depth = depth_picture(vertices, triangles, photo.shape)
+        io.write_image(output / "depth" / f"{picture.name}.png", depth)
+    if surface.pncc:
+        code = pncc(vertices, triangles, mean_face(faces.model), photo.shape)
+        io.write_image(output / "pncc" / f"{picture.name}.png", code)
+    if surface.unwrapping is not None:
+        for index, verts in enumerate(vertices):
+            texture, visible = unwrap_texture(photo, verts, triangles, surface.unwrapping)
+            name = f"{picture.name}_{index}"
+            if surface.texture:
+                io.write_image(output / "textures" / f"{name}.png", texture)
+                visible = np.round(255 * visible).astype(np.uint8)
+                io.write_image(output / "textures" / f"{name}_visible.png", visible)
+            if surface.mesh:
+                verts = mesh_from_photo(verts, faces.params[index], faces.roi_boxes[index])
+                write_mesh(output, name, verts, triangles, texture, surface)
+
+
+def write_mesh(
+    output: Path,
+    name: str,
+    verts: np.ndarray,
+    triangles: np.ndarray,
+    texture: np.ndarray,
+    surface: Surface,
+) -> None:
+    """One face's mesh, in the colours of the photo; OBJ and GLB use the texture if it is wanted.
+
+    Args:
+        output: folder above `meshes`.
+        name: of the files, without suffix.
+        verts: (V, 3) mm, y up.
+        triangles: (T, 3).
+        texture: (size, size, 3) BGR.
+        surface: what is wanted.
+    """
+    path = output / "meshes" / f"{name}.{surface.mesh}"
+    uv = surface.unwrapping.uv
+    colours = vertex_colours(texture, uv)
+    if surface.mesh == "ply":
+        io.write_bytes(path, ply_bytes(verts, triangles, colours))
+    elif surface.mesh == "glb" and surface.texture:
+        png = io.encode_image("texture.png", texture)
+        io.write_bytes(path, glb_bytes(verts, triangles, uv=uv, texture_png=png))
+    elif surface.mesh == "glb":
+        io.write_bytes(path, glb_bytes(verts, triangles, colours))
+    elif surface.texture:
+        picture = os.path.relpath(output / "textures" / f"{name}.png", path.parent)
+        io.write_text(path.with_suffix(".mtl"), mtl_text(picture))
+        text = obj_text(verts, triangles, uv=uv, material_file=f"{path.stem}.mtl")
+        io.write_text(path, text)
+    else:
+        io.write_text(path, obj_text(verts, triangles, colours))
 
 
 # ---------------------------------------------------------------- command
@@ -178,6 +264,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--detector", default="auto", help=f"{DETECTORS} (default: %(default)s)")
     add("--engine", default="auto", help=f"{', '.join(ENGINES)} (default: %(default)s)")
     add("--refine-crop", action="store_true", help="look twice, cut out around the landmarks")
+    add("--mesh", choices=MESHES, help="meshes/NAME_0.obj, ... of every face, in its colours")
+    add("--texture", action="store_true", help="textures/NAME_0.png, ... and what of it is seen")
+    add("--depth", action="store_true", help="depth/NAME.png: white is nearest")
+    add("--pncc", action="store_true", help="pncc/NAME.png: place on the mean face as colour")
     add("--output", default="inference_output", help="folder (default: %(default)s)")
     add("--results-only", action="store_true", help="write results_rank*.jsonl and nothing else")
     add("--resume", action="store_true", help="go on with an interrupted run")
@@ -205,6 +295,14 @@ def main(args: argparse.Namespace) -> int:
         arch=args.arch,
         whitening=args.whitening,
     )
+    needs_uv = args.mesh or args.texture
+    surface = Surface(
+        args.mesh,
+        args.texture,
+        args.depth,
+        args.pncc,
+        unwrap_model(mean_face(net.model)) if needs_uv else None,
+    )
     results = ResultsFile(output, args.resume)
     done = results.done() if args.resume else set()
     pictures = [picture for picture in pictures if picture.path not in done]
@@ -224,7 +322,7 @@ def main(args: argparse.Namespace) -> int:
             if not len(faces):
                 tqdm.write(f"{picture.path}: no face found", file=sys.stderr)
             elif not args.results_only:
-                write_files(output, picture, photo, faces)
+                write_files(output, picture, photo, faces, surface)
             results.add(describe_picture(picture, photo, faces))
     print(f"{n_faces} faces in {n_read} of {len(pictures)} pictures: {output}")
     return 0 if n_faces or done or world_size > 1 else 2

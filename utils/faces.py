@@ -99,6 +99,11 @@ def whiten(model: SynergyNet, params: np.ndarray) -> Tensor:
     return (params - model.param_mean) / model.param_std
 
 
+def mean_face(model: SynergyNet) -> np.ndarray:
+    """The mean face (V, 3) in micrometres, y up."""
+    return model.u.reshape(-1, 3).cpu().numpy()
+
+
 def decode_faces(
     model: SynergyNet,
     params_w: Tensor,

@@ -280,13 +280,23 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 def write_image(path: str | os.PathLike, image: np.ndarray, quality: int = 95) -> None:
     """Write (H, W, 3) uint8 BGR; the suffix chooses the format, `quality` is JPEG's."""
-    suffix = Path(path).suffix
+    write_bytes(path, encode_image(path, image, quality))
+
+
+def encode_image(name: str | os.PathLike, image: np.ndarray, quality: int = 95) -> bytes:
+    """`write_image`'s file as bytes; `name` is its name, for the suffix."""
+    suffix = Path(name).suffix
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in (".jpg", ".jpeg") else []
     ok, data = cv2.imencode(suffix, image, options)
     if not ok:
-        raise InputError(f"{path}: OpenCV cannot write this picture format")
+        raise InputError(f"{name}: OpenCV cannot write this picture format")
+    return data.tobytes()
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Write bytes as they are."""
     with whole_file(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(data)
 
 
 def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
