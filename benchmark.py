@@ -30,18 +30,14 @@ from tqdm import tqdm
 from model_building import SynergyNet, build_model, load_model
 from utils import io, metrics, render
 from utils.corrupt import format_robustness, sweep
-from utils.crop import photo_to_crop
 from utils.ddfa import (
     BENCHMARK,
-    CROPS,
     EVAL,
     LIST,
     OPEN_TEST_FOLDER,
     EvaluationCrops,
-    EvaluationLabels,
     Preset,
     default_test_folder,
-    read_crop,
 )
 from utils.evaluation import (
     Entry,
@@ -58,10 +54,9 @@ from utils.evaluation import (
 from utils.inference import choose_device
 from utils.params import IMG_SIZE, OPEN_FOLDER, ROOT, default_morphable_folder, load_morphable
 from utils.report import build_report
+from utils.truth_overlay import draw_overlay
 
 N_OVERLAYS = 50
-OVERLAY_PX = 480
-NOSE_TIP = 30  # of the 68 landmarks
 SIGNIFICANT = 0.05
 
 
@@ -231,53 +226,6 @@ def format_comparison(entries: list[Entry], pairs: list[dict[str, Any]]) -> str:
 
 
 # ---------------------------------------------------------------- pictures
-
-
-def draw_overlay(index: int, crops: EvaluationCrops, prediction: Prediction) -> np.ndarray:
-    """One crop twice, enlarged: predicted landmarks with the head's axes, and the true ones.
-
-    Args:
-        index: of the crop.
-        crops: the test set.
-        prediction: of this crop alone; it has landmarks.
-    """
-    labels = crops.labels
-    crop = read_crop(crops.folder / CROPS / crops.names[index])
-    image = render.enlarge(crop, OVERLAY_PX)
-    box, truth_photo = labels.roi_box[index], labels.landmarks[index]
-    predicted = _enlarged(photo_to_crop(prediction.landmarks[0], box))
-    truth = _enlarged(photo_to_crop(truth_photo, box))
-    left = render.draw_landmarks(image, predicted)
-    right = render.draw_landmarks(image, truth, render.TRUTH_BGR)
-    nme = metrics.landmark_nme(prediction.landmarks, truth_photo[None])[0]
-    caption = [f"prediction: NME {100 * nme:.2f} %", ""]
-    if prediction.rotation is not None:
-        rotation = prediction.rotation[0].numpy()
-        left = render.draw_pose_axes(left, rotation, predicted[:2, NOSE_TIP], OVERLAY_PX / 5)
-        caption[1] = _angles(*(a.item() for a in prediction.exact))
-    left = render.add_caption(left, caption)
-    right = render.add_caption(
-        right, [f"label: {crops.names[index]}", _label_angles(index, labels)]
-    )
-    return render.side_by_side([left, right])
-
-
-def _enlarged(landmarks_crop: np.ndarray) -> np.ndarray:
-    """Crop px to px of the enlarged picture, whose pixel centres lie half a pixel in."""
-    return (landmarks_crop + 0.5) * (OVERLAY_PX / IMG_SIZE) - 0.5
-
-
-def _angles(yaw: float, pitch: float, roll: float) -> str:
-    yaw, pitch, roll = (round(float(angle), 1) + 0.0 for angle in (yaw, pitch, roll))  # no -0.0
-    return f"yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f} degrees"
-
-
-def _label_angles(index: int, labels: EvaluationLabels) -> str:
-    rows = labels.pose_rows
-    if rows is None or index not in rows:
-        return f"yaw {labels.yaw_deg[index]:.1f} degrees"
-    pitch, yaw, roll = labels.pose_deg[np.searchsorted(rows, index)]
-    return _angles(yaw, pitch, roll)
 
 
 def write_pictures(output: Path, entries: list[Entry]) -> None:

@@ -20,6 +20,7 @@ LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 44  # margins for labels
 N_COLOURS = 6
 CURVE_POINTS = 200
 VIOLIN_POINTS = 60
+N_NAMED = 5  # landmarks whose error stands in their disc
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +78,13 @@ def ticks(low: float, high: float, count: int = 6) -> list[float]:
     step = 10.0 ** np.floor(np.log10((high - low) / count))
     step *= next(m for m in (1, 2, 5, 10) if (high - low) / (m * step) <= count)
     values = np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step
-    return [float(f"{value:.10g}") for value in values]
+    return [float(f"{value:.10g}") + 0.0 for value in values]  # no -0
 
 
-def text(x: float, y: float, content: str, anchor: str = "middle") -> str:
+def text(x: float, y: float, content: str, anchor: str = "middle", css: str = "label") -> str:
     """One line of text."""
     return (
-        f'<text class="label" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
+        f'<text class="{css}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
         f"{html.escape(content)}</text>"
     )
 
@@ -232,20 +233,15 @@ def landmark_face(mean_face: np.ndarray, errors: np.ndarray) -> str:
     low, high = points.min(axis=1, keepdims=True), points.max(axis=1, keepdims=True)
     scale = 0.8 * size / (high - low).max()
     points = (points - (low + high) / 2) * scale + size / 2  # (2, 68)
-    unit = 0.035 * size / errors.max()
-    parts = []
-    for run, closed in FACE_PARTS.values():
-        joined = [*run, run[0]] if closed else run
-        line = "L".join(f"{points[0, i]:.1f},{points[1, i]:.1f}" for i in joined)
-        parts.append(mark("path", "outline", d=f"M{line}"))
+    unit = 0.033 * size / errors.max()
+    parts = [mark("path", "outline", d=face_path(points))]
     for i, ((x, y), error) in enumerate(zip(points.T, errors, strict=True)):
         style = f"--heat:{100 * error / errors.max():.0f}%"
         place = {"cx": float(x), "cy": float(y), "r": float(2 + unit * error)}
         tooltip = f"landmark {i}: {error:.2f} %"
         parts.append(mark("circle", "heat", tooltip, style=style, **place))
-    worst = np.argsort(errors)[-5:]
-    for i in worst:
-        parts.append(text(points[0, i], points[1, i] - 4 - unit * errors[i], f"{errors[i]:.1f}"))
+    for i in np.argsort(errors)[-N_NAMED:]:
+        parts.append(text(points[0, i], points[1, i] + 4, f"{errors[i]:.1f}", css="inside"))
     return svg(parts, "error of each landmark", size, size)
 
 
@@ -266,8 +262,8 @@ def landmark_bars(errors: dict[str, np.ndarray]) -> str:
     base = float(axes.y(0))
     for at, part in enumerate(FACE_PARTS):
         first, *rest = part.split(" ")
-        parts.append(text(axes.x(at), HEIGHT - BOTTOM + 12, first))
-        parts.append(text(axes.x(at), HEIGHT - BOTTOM + 23, " ".join(rest)))
+        parts.append(text(axes.x(at), HEIGHT - BOTTOM + 12, first, css="label tight"))
+        parts.append(text(axes.x(at), HEIGHT - BOTTOM + 23, " ".join(rest), css="label tight"))
         for index, (name, values) in enumerate(means.items()):
             y = float(axes.y(values[at]))
             place = {"x": float(axes.x(at - 0.4 + width * index)), "y": y}
@@ -275,3 +271,16 @@ def landmark_bars(errors: dict[str, np.ndarray]) -> str:
             tooltip = f"{name}, {part}: {values[at]:.2f} %"
             parts.append(mark("rect", f"bar {colour(index)}", tooltip, **place, **size))
     return svg(parts, "landmark error by part of the face")
+
+
+def face_path(points: np.ndarray) -> str:
+    """Path data of the lines that join 68 landmarks, part by part.
+
+    Args:
+        points: (2, 68) SVG coordinates.
+    """
+    lines = []
+    for run, closed in FACE_PARTS.values():
+        line = "L".join(f"{points[0, i]:.1f},{points[1, i]:.1f}" for i in run)
+        lines.append(f"M{line}" + ("Z" if closed else ""))
+    return "".join(lines)

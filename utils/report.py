@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from utils import charts, metrics, render
+from utils import charts, metrics
 from utils.corrupt import Robustness
 from utils.crop import photo_to_crop
 from utils.ddfa import CROPS, EvaluationCrops, EvaluationLabels, read_crop
@@ -22,8 +22,10 @@ from utils.evaluation import Entry, Prediction
 from utils.params import IMG_SIZE
 
 N_GALLERY = 6  # images in each of the best, median and worst
-GALLERY_PX = 240
-JPEG_QUALITY = 82
+JPEG_QUALITY = 90
+
+AXES = {"yaw": 1, "pitch": 0, "roll": 2}  # columns of pose labels
+PITCH_ROLL = {"pitch": 0, "roll": 2}
 
 # columns of the table: title, entry and field of a result, digits
 COLUMNS = (
@@ -68,7 +70,7 @@ def build_report(
         ("Is the difference real?", _pairs(pairs)),
         ("Landmarks", _landmark_charts(entries, labels)),
         ("Errors by head pose", _pose_charts(entries, labels)),
-        ("Robustness", "".join(map(_heat_map, robustness))),
+        ("Robustness", _robustness(robustness)),
         ("Best, median, worst", _galleries(entries, crops)),
         ("The protocol in words", _protocol(entries[0].result, labels)),
         ("Where the numbers come from", _facts(provenance)),
@@ -173,7 +175,8 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> str:
     return (
         "<p>Both models saw the same images. The interval is a bootstrap over images, p a paired "
         "permutation test: how often chance alone makes a difference this large.</p>"
-        '<div class="scroll"><table><thead><tr><th>models</th><th>figure</th><th>difference</th>'
+        '<div class="scroll"><table class="pairs"><thead><tr><th>models</th><th>figure</th>'
+        "<th>difference</th>"
         f"<th>95 %</th><th>p</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -201,32 +204,27 @@ def _landmark_charts(entries: Sequence[Entry], labels: EvaluationLabels) -> str:
 
 
 def _pose_charts(entries: Sequence[Entry], labels: EvaluationLabels) -> str:
+    """Landmark error by each angle, then each angle's own error."""
     nme = {e.name: 100 * e.errors.nme for e in entries if e.errors.nme is not None}
-    figures = []
-    if nme:
-        figures.append(
-            (
-                "Landmarks",
-                charts.error_against_angle(nme, labels.yaw_deg, "yaw (degrees)", "NME (%)"),
-            )
-        )
+    exact = {e.name: np.abs(e.errors.exact) for e in entries if e.errors.exact is not None}
     rows = labels.pose_rows
-    if rows is None or len(rows) == 0:
-        return _grid(*figures)
-    for axis, name in ((0, "pitch"), (2, "roll")):
-        angle = labels.pose_deg[:, axis]
+    angles = {"yaw": (slice(None), labels.yaw_deg)}
+    if rows is not None and len(rows):
+        angles |= {name: (rows, labels.pose_deg[:, axis]) for name, axis in PITCH_ROLL.items()}
+    figures = []
+    for name, (chosen, angle) in angles.items():
         if nme:
-            chosen = {model: values[rows] for model, values in nme.items()}
-            chart = charts.error_against_angle(chosen, angle, f"{name} (degrees)", "NME (%)")
-            figures.append(("Landmarks", chart))
-    angles = {e.name: np.abs(e.errors.exact[rows]) for e in entries if e.errors.exact is not None}
-    for axis, name in ((1, "yaw"), (0, "pitch"), (2, "roll")):
-        if angles:
-            chosen = {model: values[:, axis] for model, values in angles.items()}
+            values = {model: errors[chosen] for model, errors in nme.items()}
+            chart = charts.error_against_angle(values, angle, f"{name} (degrees)", "NME (%)")
+            figures.append((f"Landmarks by {name}", chart))
+    for name, axis in AXES.items():
+        if exact:
+            values = {model: errors[rows, axis] for model, errors in exact.items()}
+            angle = labels.pose_deg[:, axis]
             chart = charts.error_against_angle(
-                chosen, labels.pose_deg[:, axis], f"{name} (degrees)", f"{name} error (degrees)"
+                values, angle, f"{name} (degrees)", f"{name} error (degrees)"
             )
-            figures.append((f"Head pose, {name}", chart))
+            figures.append((f"Error of {name}", chart))
     note = "<p>Medians; the band holds the middle half of the first model's images.</p>"
     return note + _grid(*figures, css="grid three")
 
@@ -234,6 +232,13 @@ def _pose_charts(entries: Sequence[Entry], labels: EvaluationLabels) -> str:
 def _grid(*figures: tuple[str, str], css: str = "grid") -> str:
     cells = "".join(f"<figure><figcaption>{t}</figcaption>{svg}</figure>" for t, svg in figures)
     return f'<div class="{css}">{cells}</div>'
+
+
+def _robustness(tables: Sequence[Robustness]) -> str:
+    if not tables:
+        return ""
+    note = "NME, mean of bins, in percent; full colour is three times the undamaged error."
+    return f"<p>{note}</p>" + _grid(*((html.escape(t.name), _heat_map(t)) for t in tables))
 
 
 def _heat_map(table: Robustness) -> str:
@@ -247,8 +252,7 @@ def _heat_map(table: Robustness) -> str:
             cells.append(f'<td class="heat" style="--heat:{100 * heat:.0f}%">{value:.2f}</td>')
         rows.append(f"<tr><th>{html.escape(damage)}</th>{''.join(cells)}</tr>")
     return (
-        f"<h3>{html.escape(table.name)}</h3><p>NME, mean of bins, in percent; full colour is three "
-        'times the undamaged error.</p><div class="scroll"><table class="map"><thead><tr><th></th>'
+        '<div class="scroll"><table class="map"><thead><tr><th></th>'
         f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -282,28 +286,23 @@ def _galleries(entries: Sequence[Entry], crops: EvaluationCrops) -> str:
 
 
 def _photo(crops: EvaluationCrops, row: int, prediction: Prediction, nme: float) -> str:
-    image = overlay(crops, row, prediction)
+    """A crop with its true and predicted landmarks; the crop frame is the SVG's."""
+    image = read_crop(crops.folder / CROPS / crops.names[row])
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     source = base64.b64encode(data.tobytes()).decode()
-    name = html.escape(crops.names[row])
+    parts = [
+        f'<image href="data:image/jpeg;base64,{source}" width="{IMG_SIZE}" height="{IMG_SIZE}"/>'
+    ]
+    box, name = crops.labels.roi_box[row], crops.names[row]
+    pairs = (("true", crops.labels.landmarks[row]), ("predicted", prediction.landmarks[0]))
+    for css, landmarks in pairs:
+        points = photo_to_crop(landmarks, box)[:2]
+        parts.append(charts.mark("path", f"face {css}", d=charts.face_path(points)))
+    picture = charts.svg(parts, name, IMG_SIZE, IMG_SIZE)
     return (
-        f'<figure><img alt="{name}" src="data:image/jpeg;base64,{source}" width="{GALLERY_PX}" '
-        f'height="{GALLERY_PX}"><figcaption>{100 * nme:.2f} %, yaw '
-        f"{crops.labels.yaw_deg[row]:.0f}°<small>{name}</small></figcaption></figure>"
+        f"<figure>{picture}<figcaption>{100 * nme:.2f} %, yaw "
+        f"{crops.labels.yaw_deg[row]:.0f}°<small>{html.escape(name)}</small></figcaption></figure>"
     )
-
-
-def overlay(crops: EvaluationCrops, row: int, prediction: Prediction) -> np.ndarray:
-    """A crop with true and predicted landmarks, (GALLERY_PX, GALLERY_PX, 3) uint8 BGR."""
-    image = render.enlarge(read_crop(crops.folder / CROPS / crops.names[row]), GALLERY_PX)
-    box = crops.labels.roi_box[row]
-    for landmarks, bgr in (
-        (crops.labels.landmarks[row], render.TRUTH_BGR),
-        (prediction.landmarks[0], render.PREDICTION_BGR),
-    ):
-        points = (photo_to_crop(landmarks, box) + 0.5) * (GALLERY_PX / IMG_SIZE) - 0.5
-        image = render.draw_landmarks(image, points, bgr)
-    return image
 
 
 # ---------------------------------------------------------------- words
@@ -351,7 +350,7 @@ def _facts(provenance: dict[str, str]) -> str:
 STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #ffffff; --ink: #1b2430; --soft: #5b6775;
   --line: #dfe3e8; --s0: #2563c9; --s1: #d9631e; --s2: #22875a; --s3: #8a4fd3; --s4: #c33a54;
-  --s5: #7a6a2f; --hot: #d9412b; --predicted: #3cb43c; --true: #3c9cf0; }
+  --s5: #7a6a2f; --hot: #d9412b; --predicted: #3ddc4a; --true: #ffb02e; }
 @media (prefers-color-scheme: dark) { :root { --page: #12161c; --card: #1b2129; --ink: #e6eaf0;
   --soft: #9aa6b4; --line: #303944; --s0: #6ea8ff; --s1: #ff9a5c; --s2: #57c795; --s3: #bd94ff;
   --s4: #ff7f95; --s5: #d0bc6a; --hot: #ff6a4d; } }
@@ -378,10 +377,12 @@ table { width: 100%; border-collapse: collapse; font-size: 0.9rem;
 th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); text-align: right; }
 th { font-weight: 500; }
 thead th { color: var(--soft); font-size: 0.8rem; vertical-align: bottom; }
+thead th { white-space: nowrap; }
 thead tr:first-child:not(:last-child) th { text-align: left; border: 0; padding-bottom: 0; }
 tbody th, thead th:first-child { position: sticky; left: 0; background: var(--card);
   text-align: left; white-space: nowrap; }
 .map { width: auto; }
+.pairs th { white-space: normal; }
 .map td { text-align: center; min-width: 76px; }
 td.heat { background: color-mix(in srgb, var(--hot) var(--heat), transparent); }
 .grid { display: grid; gap: 16px;
@@ -391,6 +392,8 @@ figure { margin: 0; min-width: 0; }
 figcaption { margin-bottom: 4px; font-size: 0.9rem; }
 svg { display: block; width: 100%; max-height: 460px; }
 .label { fill: var(--soft); font-size: 12px; }
+.three .label { font-size: 15px; }
+.inside { fill: #ffffff; font-size: 11px; }
 .grid path.grid, path.grid { stroke: var(--line); fill: none; }
 .axis { stroke: var(--soft); }
 .line { fill: none; stroke: currentColor; stroke-width: 2.2; stroke-linejoin: round; }
@@ -406,8 +409,10 @@ circle.heat { fill: color-mix(in srgb, var(--hot) var(--heat), var(--s0)); fill-
 .key { display: inline-block; width: 12px; height: 12px; margin: 0 6px 0 0; border-radius: 3px;
   background: currentColor; }
 .key.predicted { color: var(--predicted); } .key.true { margin-left: 12px; color: var(--true); }
-.photos { display: grid; gap: 10px; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
-.photos img { display: block; width: 100%; height: auto; border-radius: 8px; }
+.photos { display: grid; gap: 10px; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); }
+.photos svg { border-radius: 8px; max-height: none; }
+.face { fill: none; stroke-width: 1.1; stroke-linejoin: round; }
+.face.predicted { stroke: var(--predicted); } .face.true { stroke: var(--true); }
 .photos figcaption { margin-top: 4px; }
 .photos small { display: block; overflow: hidden; text-overflow: ellipsis; }
 ul { margin: 12px 0 0; padding-left: 20px; }
@@ -416,5 +421,6 @@ dl { display: grid; gap: 4px 16px; grid-template-columns: max-content 1fr; margi
 dd { margin: 0; overflow-wrap: anywhere; font-family: ui-monospace, Menlo, Consolas, monospace;
   font-size: 0.85rem; }
 @media (max-width: 560px) { dl { grid-template-columns: 1fr; } dd { margin-bottom: 8px; }
-  section { padding: 14px; } }
+  section { padding: 14px; } th, td { padding: 5px 6px; } .map td { min-width: 52px; }
+  .label, .three .label { font-size: 15px; } .label.tight { font-size: 11px; } }
 """
