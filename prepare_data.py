@@ -191,7 +191,8 @@ def synthetic(args: argparse.Namespace) -> int:
     from utils.synthetic import write_test_set, write_training_set
 
     write = write_test_set if args.test_set else write_training_set
-    write(args.morphable or OPEN_FOLDER, args.output, args.count, args.seed, args.workers)
+    folder = args.morphable or OPEN_FOLDER
+    write(folder, args.output, args.count, args.seed, args.workers, args.assets)
     print(f"{args.output}: {args.count} synthetic faces with their labels")
     return 0
 
@@ -211,6 +212,9 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--morphable", help="open morphable model with its head (default: 3dmm_data/open)"
+    )
+    parser.add_argument(
+        "--assets", help="folder of MakeHuman's skins, hair and hats; faces are painted without it"
     )
     parser.set_defaults(run=synthetic)
 

@@ -1,7 +1,8 @@
 """Synthetic faces with exact labels, from the open morphable model's whole head.
 
 `python prepare_data.py synthetic --count 20000 --output synthetic_data` writes a training set in
-3DDFA's files; with `--test-set` it writes a test set of other people in AFLW2000-3D's.
+3DDFA's files; with `--test-set` it writes a test set of other people in AFLW2000-3D's. `--assets`
+dresses the heads in MakeHuman's skins, hair and hats; without it they are painted.
 
 Picture i of a set depends on (seed, i) only, not on the number of workers. A picture agrees with
 its label exactly: the decoded landmarks are the continuous coordinates (pixel centres at +0.5) at
@@ -21,6 +22,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,7 +32,7 @@ from tqdm import tqdm
 from utils import io
 from utils.crop import CROP_FACTOR, crop_to_photo
 from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, write_labels
-from utils.open_model import OpenHead, load_head
+from utils.open_model import BASE_VERTICES, OpenHead, load_head
 from utils.params import (
     EXPR,
     IMG_SIZE,
@@ -44,6 +46,7 @@ from utils.params import (
     MorphableModel,
     load_morphable,
 )
+from utils.portrait.makehuman import load_wardrobe
 from utils.portrait.studio import Studio
 from utils.portrait.wardrobe import Wardrobe
 from utils.pose import decode_pose
@@ -236,26 +239,44 @@ def decode_landmarks(labels: LabelSampler, params: np.ndarray) -> np.ndarray:
     return crop
 
 
-@functools.lru_cache(maxsize=2)
-def _generator(folder: Path, held_out: bool) -> Generator:
-    return Generator(load_head(folder), load_morphable(folder), held_out)
+class _Source(NamedTuple):
+    """What a generator is made of."""
+
+    folder: Path
+    held_out: bool
+    assets: Path | None
+
+    @classmethod
+    def of(
+        cls, folder: str | os.PathLike, held_out: bool, assets: str | os.PathLike | None
+    ) -> _Source:
+        return cls(Path(folder), held_out, None if assets is None else Path(assets))
+
+
+@functools.lru_cache(maxsize=2)  # once a process
+def _generator(source: _Source) -> Generator:
+    head, morphable = load_head(source.folder), load_morphable(source.folder)
+    wardrobe = None
+    if source.assets is not None:
+        base_vertices = io.read_array(source.folder / BASE_VERTICES, (len(head.mean),))
+        wardrobe = load_wardrobe(source.assets, head, base_vertices)
+    return Generator(head, morphable, source.held_out, wardrobe)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
     """Pictures to write, by worker processes; `yaw_ranges_deg` is (count, 2), of |yaw|."""
 
-    folder: Path
+    source: _Source
     images: Path
     seed: int
-    held_out: bool
     yaw_ranges_deg: np.ndarray
 
     def write(self, index: int) -> np.ndarray:
         """Write picture `index`; return its real parameters (62,)."""
         rng = np.random.default_rng((self.seed, index))
         yaw_range_deg = tuple(self.yaw_ranges_deg[index])
-        image, params = _generator(self.folder, self.held_out).draw(rng, yaw_range_deg)
+        image, params = _generator(self.source).draw(rng, yaw_range_deg)
         io.write_image(self.images / image_name(index), image, JPEG_QUALITY)
         return params
 
@@ -307,6 +328,7 @@ def write_training_set(
     count: int,
     seed: int = 0,
     workers: int = 0,
+    assets: str | os.PathLike | None = None,
 ) -> None:
     """Write a training set in 3DDFA's files: pictures, their list, whitened parameters.
 
@@ -318,14 +340,16 @@ def write_training_set(
         count: number of pictures.
         seed: of everything random.
         workers: processes; 0 draws in this one. The pictures do not depend on it.
+        assets: folder of MakeHuman's assets to dress the heads in.
     """
     morphable = load_morphable(morphable_folder)
+    source = _Source.of(morphable_folder, held_out=False, assets=assets)
+    _generator(source)  # complains before anything is written
     output = io.make_output_folder(output)
     images = io.make_output_folder(output / TRAINING_IMAGES)
     for name in (TRAINING_LIST, TRAINING_PARAMS):
         (output / name).unlink(missing_ok=True)
-    any_yaw_deg = np.tile([0.0, 90.0], (count, 1))
-    job = _Job(Path(morphable_folder), images, seed, held_out=False, yaw_ranges_deg=any_yaw_deg)
+    job = _Job(source, images, seed, yaw_ranges_deg=np.tile([0.0, 90.0], (count, 1)))
     params = _write_pictures(job, count, workers)
     params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
     io.write_list(output / TRAINING_LIST, [image_name(i) for i in range(count)])
@@ -338,19 +362,20 @@ def write_test_set(
     count: int,
     seed: int = 0,
     workers: int = 0,
+    assets: str | os.PathLike | None = None,
 ) -> None:
     """Write a test set in AFLW2000-3D's files: held-out people, its proportions of |yaw|.
 
     The crops are taken to come from photos of 450 px, as AFLW2000-3D's do. Arguments are those of
     `write_training_set`.
     """
-    sampler = _generator(Path(morphable_folder), True).labels
+    source = _Source.of(morphable_folder, held_out=True, assets=assets)
+    sampler = _generator(source).labels
     output = io.make_output_folder(output)
     images = io.make_output_folder(output / CROPS)
     (output / LIST).unlink(missing_ok=True)
     rng = np.random.default_rng(seed)
-    bins_deg = sample_test_bins(count, rng)
-    job = _Job(Path(morphable_folder), images, seed, held_out=True, yaw_ranges_deg=bins_deg)
+    job = _Job(source, images, seed, yaw_ranges_deg=sample_test_bins(count, rng))
     params = _write_pictures(job, count, workers)
     side = rng.integers(180, 321, count)
     start = rng.integers(1, PHOTO_SIZE - side[:, None], (count, 2))

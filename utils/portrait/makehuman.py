@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from utils import io
-from utils.open_model import SKIN, OpenHead
+from utils.open_model import EYE_LEFT, SKIN, OpenHead
 from utils.portrait.wardrobe import Garment, Texture, Wardrobe
 
 _TEXTURE_SIZE = 512
@@ -29,16 +29,13 @@ _HATS = ("fedora", "hat", "cap")
 _LONG_HAIR_MM = -100.0  # hair that reaches below this height, from the eyes, is long
 
 
-def load_wardrobe(
-    folder: str | os.PathLike, head: OpenHead, base_vertices: np.ndarray, eye_height: float
-) -> Wardrobe:
+def load_wardrobe(folder: str | os.PathLike, head: OpenHead, base_vertices: np.ndarray) -> Wardrobe:
     """Read the assets of a folder and bind them to a head.
 
     Args:
         folder: searched in depth.
         head: the whole head.
         base_vertices: (N,) of the head, in the base mesh.
-        eye_height: of the mean face, micrometres in the model frame.
     Raises:
         InputError: no base mesh or no skin in it, or a file of it is damaged.
     """
@@ -58,9 +55,9 @@ def load_wardrobe(
     hair, hats, fabrics = [], [], []
     for file in files:
         if file.suffix == ".mhclo" and "hair" in file.parts:
-            hair.append(fitting.fit(file, textures, eye_height))
+            hair.append(fitting.fit(file, textures))
         elif file.suffix == ".mhclo" and file.stem.startswith(_HATS):
-            hats.append(fitting.fit(file, textures, eye_height))
+            hats.append(fitting.fit(file, textures))
         elif file.match("*suit*diffuse*.png"):
             fabrics.append(Texture.of(_read_texture(file)))
     return Wardrobe(
@@ -156,9 +153,10 @@ class _Fitting:
         self._to_head = np.linalg.lstsq(own, head.mean, rcond=None)[0]  # (4, 3)
         self._skin = np.unique(head.triangles[head.part == SKIN])
         self._mapped = own @ self._to_head  # (N, 3)
+        self._eye_height = head.mean[head.triangles[head.part == EYE_LEFT], 1].mean()
         self._tree = cKDTree(self._mapped[self._skin])
 
-    def fit(self, path: Path, textures: dict[str, Path], eye_height: float) -> Garment:
+    def fit(self, path: Path, textures: dict[str, Path]) -> Garment:
         """The asset that a .mhclo file describes."""
         placed, settings = read_binding(path, self._base)
         verts, uv, faces = read_obj(path.with_name(settings.get("obj_file", path.stem + ".obj")))
@@ -184,7 +182,7 @@ class _Fitting:
             uv=np.clip(uv[corners[:, 1]], 0, 1).astype(np.float32),
             shells=_shells(rest[corners[:, 0]], triangles),
             texture=texture,
-            is_long=bool((rest[:, 1].min() - eye_height) / 1000 < _LONG_HAIR_MM),
+            is_long=bool((rest[:, 1].min() - self._eye_height) / 1000 < _LONG_HAIR_MM),
         )
 
 
@@ -227,9 +225,9 @@ def _corner_uv(
 ) -> np.ndarray:
     """Texture coordinates (T, 3, 2) of the head's triangles; 0 where the base mesh has no such."""
     known = {}
-    for face in faces.tolist():
+    for face in faces[np.isin(faces[..., 0], base_vertices).all(1)].tolist():
         for left_out in range(4):
-            corners = dict(corner for k, corner in enumerate(face) if k != left_out)
+            corners = dict(face[:left_out] + face[left_out + 1 :])
             known[frozenset(corners)] = corners
     result = np.zeros((*triangles.shape, 2), np.float32)
     for row, triangle in enumerate(base_vertices[triangles].tolist()):
