@@ -309,7 +309,7 @@ def _write_training_set(
     crops = len(training) * args.augment + len(validation)
     print(
         f"{args.output}: {len(training)} faces x {args.augment} crops to train, {len(validation)} "
-        f"faces to validate; about {training_set.crop_bytes(crops) / 1e9:.2f} GB"
+        f"faces to validate; about {training_set.crop_bytes(crops) / 1e6:,.0f} MB"
     )
     recipe = training_set.Recipe(morphable, args.augment, mirror, args.whiten_anew)
     errors = training_set.write_training_set(

@@ -331,7 +331,7 @@ def _run(task: tuple[_Job, list[FaceFile]]) -> list[str]:
 
 
 def _read_records(job: _Job) -> dict[str, np.ndarray]:
-    """All records of a part as one table; of an empty one, only its (empty) names."""
+    """All records of a part as one table; without any, only the columns that all parts share."""
     tables = [dict(np.load(path)) for path in sorted(job.records.glob("[!.]*.npz"))]
     if not tables:
         return {"name": np.empty(0, str), "error": np.empty(0)}
@@ -358,9 +358,7 @@ def _write_training(
         for name in (*REQUIRED_FILES, "tri.mat", "morphable.json"):
             if (recipe.morphable / name).is_file():
                 shutil.copyfile(recipe.morphable / name, output / MORPHABLE / name)
-    whitening = {
-        key: np.float32(value) for key, value in (("param_mean", mean), ("param_std", std))
-    }
+    whitening = {"param_mean": np.float32(mean), "param_std": np.float32(std)}
     for folder in (output, output / MORPHABLE) if recipe.whiten_anew else (output,):
         io.write_pickle(folder / WHITENING, whitening)
     io.write_pickle(output / TRAINING_PARAMS, ((params - mean) / std).astype(np.float32))
