@@ -45,6 +45,16 @@ def test_wanted_files_arrive_under_their_paths_and_go_again(good):
     assert not folder.exists()
 
 
+def test_errors_about_a_file_name_its_path_in_the_zip(good):
+    def fail() -> None:
+        with archive.as_folder(good, (".mat",)) as folder:
+            raise InputError(f"{folder / '300W_LP' / 'AFW' / 'a.mat'}: damaged")
+
+    with pytest.raises(InputError) as caught:
+        fail()
+    assert str(caught.value) == f"{good}/300W_LP/AFW/a.mat: damaged"
+
+
 def test_a_folder_passes_as_it_is(tmp_path):
     with archive.as_folder(tmp_path, (".jpg",)) as folder:
         assert folder == tmp_path

@@ -176,8 +176,9 @@ def break_triangles(folder: Path) -> None:
     (folder / "visualize" / "tri.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(100))
 
 
-def copy_twice(folder: Path) -> None:
-    shutil.copytree(folder / "train.configs", folder / "copy")
+def add_another_model(folder: Path) -> None:
+    shutil.copytree(folder / "train.configs", folder / "copy")  # alone, no harm
+    io.write_array(folder / "copy" / "u_shp.npy", np.zeros((9, 1)))
 
 
 def empty(folder: Path) -> None:
@@ -193,7 +194,7 @@ def empty(folder: Path) -> None:
         (remove_basis, r"w_exp_sim\.npy missing"),
         (shorten_basis, r"w_exp_sim\.npy: shape \(\d+, 10\), expected \(\d+, 10\)"),
         (break_triangles, r"tri\.mat: not a readable \.mat file"),
-        (copy_twice, r"u_shp\.npy is in it 2 times"),
+        (add_another_model, r"copy/u_shp\.npy and train\.configs/u_shp\.npy in it differ"),
         (empty, "no morphable model in it"),
         (shutil.rmtree, "no such folder or zip"),
     ],
@@ -228,11 +229,33 @@ def test_index_maps_that_do_not_fit(tmp_path, face, variable, file, value, messa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_pickle_with_code_is_refused(tmp_path, face):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"u": Path("x")}, "refused"),
+        ([1, 2], "no array 'u' in it"),
+        ({"u": np.zeros(9), "w_shp": [1]}, "no array 'w_shp' in it"),
+        ({"u": np.full(9, np.nan)}, "not finite"),
+    ],
+)
+def test_a_pickle_of_something_else_is_refused(tmp_path, face, content, message):
     source = write_3ddfa_v2(tmp_path / "source", face)
-    (source / "configs" / "bfm_noneck_v3.pkl").write_bytes(pickle.dumps({"u": Path("x")}))
-    with pytest.raises(io.InputError, match=r"bfm_noneck_v3\.pkl: refused"):
+    (source / "configs" / "bfm_noneck_v3.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(io.InputError, match=rf"bfm_noneck_v3\.pkl: .*{message}"):
         threedmm.prepare(source, tmp_path / "out")
+
+
+def test_messages_name_files_where_the_user_has_them(tmp_path):
+    """Neither the folder that a zip is unpacked to, nor the one that is written to first."""
+    source = write_3ddfa(tmp_path / "source")
+    io.write_array(source / "train.configs" / "u_exp.npy", np.zeros((3, 1)))
+    with zipfile.ZipFile(tmp_path / "3DDFA.zip", "w") as file:
+        for path in source.rglob("*.*"):
+            file.write(path, path.relative_to(source))
+    for given in (source, tmp_path / "3DDFA.zip"):
+        with pytest.raises(io.InputError) as caught:
+            threedmm.prepare(given, tmp_path / "out")
+        assert str(caught.value).startswith(f"{given}/u_exp.npy: shape (3, 1)")
 
 
 # ---------------------------------------------------------------- real arrays

@@ -85,7 +85,10 @@ def as_folder(source: str | os.PathLike, suffixes: tuple[str, ...]) -> Iterator[
             target = Path(temporary, member.filename)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(read_member(archive, member.filename))
-        yield Path(temporary)
+        try:
+            yield Path(temporary)
+        except InputError as error:  # about a file in it: its path in the zip is what helps
+            raise InputError(str(error).replace(temporary, str(source))) from None
 
 
 def require_room(folder: str | os.PathLike, size_bytes: int, what: str) -> None:

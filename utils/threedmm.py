@@ -15,9 +15,11 @@ Sources: Paysan et al., AVSS 2009, for the model; 3DDFA (Zhu et al., PAMI 2017) 
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -102,7 +104,7 @@ def prepare(
     with io.all_or_nothing(output, names) as staging, as_folder(source, SUFFIXES) as folder:
         arrays = _read_source(folder, str(source), whitening)
         _write(arrays, staging)
-        morphable = load_morphable(staging)  # shapes are checked here
+        morphable = _load_written(staging, str(source))
         _require_face(morphable, str(source))
         io.write_image(staging / PICTURE, mean_face_picture(morphable))
     at_landmarks = {
@@ -136,6 +138,14 @@ def _write(arrays: SourceArrays, folder: Path) -> None:
     for path in arrays.extras:
         EXTRA_FILES[path.name](path)  # a damaged one is said here
         shutil.copyfile(path, folder / path.name)
+
+
+def _load_written(folder: Path, source: str) -> MorphableModel:
+    """Read a model as everything else will; shapes are checked there, messages name the source."""
+    try:
+        return load_morphable(folder)
+    except io.InputError as error:
+        raise io.InputError(str(error).replace(str(folder), source)) from None
 
 
 def _require_face(morphable: MorphableModel, source: str) -> None:
@@ -218,20 +228,19 @@ def _read_3ddfa_v2(folder: Path, source: str, whitening: str | os.PathLike | Non
     """3DDFA_V2's `configs/`; its mean is one array, and its triangles count from 0."""
     path = _find(folder, source, V2_MODEL)
     table = io.read_pickle(path)
-    keys = ("u", "w_shp", "w_exp", "keypoints")
-    if not isinstance(table, dict) or not all(isinstance(table.get(k), np.ndarray) for k in keys):
-        raise io.InputError(f"{path.name}: no dict of arrays {', '.join(keys)} in it")
+    u, w_shp, w_exp, keypoints = (
+        _entry(path, table, key) for key in ("u", "w_shp", "w_exp", "keypoints")
+    )
     rebuilt = path.with_name("tri.pkl")  # belongs to the face without its neck
-    triangles = io.read_pickle(rebuilt) if rebuilt.is_file() else table.get("tri")
-    mean = table["u"].reshape(-1, 1)
+    triangles = {"tri": io.read_pickle(rebuilt)} if rebuilt.is_file() else table
     return SourceArrays(
         "3DDFA_V2's model without neck",
-        u_shp=mean,
-        u_exp=np.zeros_like(mean),
-        w_shp=table["w_shp"][:, :N_SHAPE],
-        w_exp=table["w_exp"][:, :N_EXPR],
-        keypoints=table["keypoints"].reshape(-1),
-        triangles=None if triangles is None else _three_rows(np.asarray(triangles)) + 1,
+        u_shp=u.reshape(-1, 1),
+        u_exp=np.zeros((u.size, 1)),
+        w_shp=w_shp[..., :N_SHAPE],
+        w_exp=w_exp[..., :N_EXPR],
+        keypoints=keypoints.reshape(-1),
+        triangles=_three_rows(_entry(rebuilt, triangles, "tri")) + 1,
         whitening=_whitening_file(folder, source, whitening),
     )
 
@@ -287,10 +296,11 @@ def _three_rows(triangles: np.ndarray) -> np.ndarray:
 
 def _find(folder: Path, source: str, name: str) -> Path | None:
     found = sorted(folder.rglob(name))
-    if len(found) > 1:
-        where = ", ".join(str(path.relative_to(folder)) for path in found[:3])
+    others = [path for path in found[1:] if not filecmp.cmp(found[0], path, shallow=False)]
+    if others:
+        first, second = (path.relative_to(folder) for path in (found[0], others[0]))
         raise io.InputError(
-            f"{source}: {name} is in it {len(found)} times ({where}); pass the folder of one model"
+            f"{source}: {first} and {second} in it differ; pass the folder of one model"
         )
     return found[0] if found else None
 
@@ -318,7 +328,11 @@ def _mat_variables(folder: Path) -> dict[str, Path]:
 
 
 def _variable(path: Path, name: str) -> np.ndarray:
-    table = io.read_mat(path)
-    if name not in table:
-        raise io.InputError(f"{path}: no '{name}' in it")
-    return io.require_finite(path, np.asarray(table[name]))
+    return _entry(path, io.read_mat(path), name)
+
+
+def _entry(path: Path, table: Any, name: str) -> np.ndarray:
+    """An array of a dict that a file holds."""
+    if not isinstance(table, dict) or not isinstance(table.get(name), np.ndarray):
+        raise io.InputError(f"{path}: no array '{name}' in it")
+    return io.require_finite(path, table[name])
