@@ -271,7 +271,7 @@ def draw_ids(image: np.ndarray, ids: np.ndarray, faces: Faces) -> np.ndarray:
     image = image.copy()
     scale = max(image.shape[:2]) / 1200
     for id_, box in zip(ids.tolist(), faces.boxes, strict=True):
-        corner = box[:2] + [0, -8 * scale]
+        corner = np.add(box[:2], (0, -8 * scale))
         at = corner.clip([0, 24 * scale], None).round().astype(int).tolist()
         for colour, width in (((0, 0, 0), 4), (TEXT_BGR, 1.5)):
             thickness = max(1, round(width * scale))
