@@ -234,10 +234,10 @@ class FileSource:
 
 
 PREDICTION_SHAPES = {
-    "params": (N_PARAMS,),
-    "landmarks": (None, N_LANDMARKS),
-    "angles_deg": (3,),
-}
+    "params": [(N_PARAMS,)],
+    "landmarks": [(2, N_LANDMARKS), (3, N_LANDMARKS)],
+    "angles_deg": [(3,)],
+}  # of one image
 
 
 def read_predictions(
@@ -263,12 +263,11 @@ def read_predictions(
             f"{path}: no predictions in it; name its arrays {', '.join(PREDICTION_SHAPES)}"
         )
     for name, array in known.items():
-        shape = (len(crops), *PREDICTION_SHAPES[name])
-        if array.ndim != len(shape) or any(
-            want not in (None, got) for want, got in zip(shape, array.shape, strict=True)
-        ):
-            want = ", ".join("2 or 3" if n is None else str(n) for n in shape)
-            raise io.InputError(f"{path}: {name} of shape {array.shape}, expected ({want})")
+        shapes = [(len(crops), *shape) for shape in PREDICTION_SHAPES[name]]
+        if array.shape not in shapes:
+            raise io.InputError(
+                f"{path}: {name} of shape {array.shape}, expected {' or '.join(map(str, shapes))}"
+            )
     return FileSource(crops, model=model, **known)
 
 
