@@ -237,8 +237,8 @@ def write_mesh(
     elif surface.mesh == "glb":
         io.write_bytes(path, glb_bytes(verts, triangles, colours))
     elif surface.texture:
-        picture = os.path.relpath(output / "textures" / f"{name}.png", path.parent)
-        io.write_text(path.with_suffix(".mtl"), mtl_text(picture))
+        io.write_image(path.with_suffix(".png"), texture)  # beside it, where all readers look
+        io.write_text(path.with_suffix(".mtl"), mtl_text(f"{path.stem}.png"))
         text = obj_text(verts, triangles, uv=uv, material_file=f"{path.stem}.mtl")
         io.write_text(path, text)
     else:
