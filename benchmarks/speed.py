@@ -10,6 +10,7 @@ load on the machine strikes both. Everything runs on generated data.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 import tempfile
 import time
@@ -26,11 +27,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import main_train
 from loss_definition import SynergyLoss
 from model_building import SynergyNet, build_model
-from utils import ddfa, io
+from utils import ddfa, io, optimization
 from utils.inference import choose_device, make_regressor
+from utils.packed import pack
 from utils.params import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
 from utils.rasterize import rasterize
 from utils.render3d import draw_faces
+from utils.progress import Progress
+
+STEPS = 3  # of training a run; the first of ours still grows the heap
 
 Stage = tuple[Callable[[], object], Callable[[], object]]  # baseline and ours, same work
 
@@ -75,11 +80,11 @@ def random_morphable(n_vertices: int) -> MorphableModel:
 # ---------------------------------------------------------------- stages
 
 
-def inference(model: SynergyNet, batch: int, device: torch.device) -> Stage:
+def inference(model: SynergyNet, batch: int, device: torch.device, engine: str) -> Stage:
     """A batch of pre-processed images to parameters."""
     images = torch.randn(batch, 3, IMG_SIZE, IMG_SIZE, device=device)
     plain = model.to(device).eval()
-    regress = make_regressor(model, device)
+    regress = make_regressor(model, device, engine)
 
     @torch.no_grad()
     def baseline() -> torch.Tensor:
@@ -89,8 +94,12 @@ def inference(model: SynergyNet, batch: int, device: torch.device) -> Stage:
     return baseline, lambda: regress(channels_last)
 
 
-def loading(folder: Path, count: int, device: torch.device) -> Stage:
-    """`count` training images, written to `folder`, to the network's input in one process."""
+def loading(folder: Path, count: int, device: torch.device) -> dict[str, Stage]:
+    """`count` training images, written to `folder`, in one process: batches, or network inputs.
+
+    The baseline's loading process does all of the pre-processing; ours leaves to the device what it
+    does a batch at a time. The last stage is the same work on both sides.
+    """
     rng = np.random.default_rng(0)
     names = [f"{i}.jpg" for i in range(count)]
     for name in names:
@@ -98,16 +107,25 @@ def loading(folder: Path, count: int, device: torch.device) -> Stage:
         io.write_image(folder / name, smooth)
     io.write_list(folder / "list", names)
     io.write_array(folder / "params.npy", np.zeros((count, N_PARAMS), np.float32))
-    crops = ddfa.TrainingCrops(folder, folder / "list", folder / "params.npy")
+    pack(lambda name: ddfa.read_crop(folder / name), names, folder / "packed.npy", workers=1)
+    from_folder, from_packed = (
+        ddfa.TrainingCrops(root, folder / "list", folder / "params.npy")
+        for root in (folder, folder / "packed.npy")
+    )
+    rows = list(range(count))
 
     def baseline() -> torch.Tensor:
         return torch.stack([_load_plainly(folder / name, rng) for name in names]).to(device)
 
-    def ours() -> torch.Tensor:
-        images, _ = next(iter(ddfa.training_loader(crops, count, epoch=0, workers=0)))
-        return ddfa.preprocess(images.to(device), ddfa.TRAIN)
+    def inputs(crops: ddfa.TrainingCrops) -> torch.Tensor:
+        return ddfa.preprocess(crops.batch(rows).images.to(device), ddfa.TRAIN)
 
-    return baseline, ours
+    return {
+        "loading process, folder": (baseline, lambda: from_folder.batch(rows)),
+        "loading process, packed": (baseline, lambda: from_packed.batch(rows)),
+        "files to network input, folder": (baseline, lambda: inputs(from_folder)),
+        "files to network input, packed": (baseline, lambda: inputs(from_packed)),
+    }
 
 
 def _load_plainly(path: Path, rng: np.random.Generator) -> torch.Tensor:
@@ -124,27 +142,35 @@ def _load_plainly(path: Path, rng: np.random.Generator) -> torch.Tensor:
     return (bordered - 127.5) / 128
 
 
-def training(morphable: MorphableModel, batch: int, device: torch.device) -> Stage:
-    """A training step in float32: pixels on the device to updated weights."""
+def training(morphable: MorphableModel, batch: int, device: torch.device, amp: bool) -> Stage:
+    """STEPS training steps: pixels on the device to updated weights."""
     images = torch.randint(256, (batch, IMG_SIZE, IMG_SIZE, 3), dtype=torch.uint8, device=device)
     targets = torch.randn(batch, N_PARAMS, device=device)
     criterion = SynergyLoss()
     plain = build_model(morphable=morphable).to(device).train()
-    optimizer = main_train.build_optimizer(plain, base_lr=1e-4)
+    optimizer = torch.optim.SGD(
+        plain.parameters(), 1e-4, momentum=0.9, weight_decay=5e-4, nesterov=True, foreach=False
+    )
 
     def baseline() -> None:
-        inputs = ddfa.preprocess(images, ddfa.TRAIN).contiguous()
-        total, _ = criterion(plain(inputs), targets, plain)
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
+        optimization.keep_freed_memory(False)
+        for _ in range(STEPS):
+            inputs = ddfa.preprocess(images, ddfa.TRAIN).contiguous()
+            total, _ = criterion(plain(inputs), targets, plain)
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()
 
     model = build_model(morphable=morphable).to(device, memory_format=torch.channels_last)
-    guard = main_train.GuardedStep(model, main_train.build_optimizer(model, base_lr=1e-4))
-    progress = main_train.Progress(steps=10**9, print_freq=10**9, world_size=1)
+    guard = optimization.GuardedStep(model, optimization.build_optimizer(model, base_lr=1e-4))
+    batches = [ddfa.Batch(images, targets, torch.arange(batch), [])] * STEPS
 
     def ours() -> None:
-        main_train.train_one_epoch(model, criterion, guard, [(images, targets)], progress)
+        optimization.keep_freed_memory()
+        progress = Progress(steps=10**9, print_freq=10**9, quiet=True)
+        main_train.train_one_epoch(
+            model, criterion, guard, batches, progress, names=["random"] * batch, amp=amp
+        )
 
     return baseline, ours
 
@@ -210,7 +236,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto, cpu, cuda or a number")
     add("--repeats", type=int, default=9, help="timed runs of each side (default: %(default)s)")
     add("--inference-batches", type=int, nargs="+", default=[1, 64], help="default: 1 64")
-    add("--training-batch", type=int, help="default: 32 on a CPU, 1024 on a GPU")
+    add("--training-batch", type=int, help="default: 128 on a CPU, 1024 on a GPU")
     add("--images", type=int, default=256, help="images to load (default: %(default)s)")
     add("--faces", type=int, default=32, help="faces to decode (default: %(default)s)")
     add("--vertices", type=int, default=53_215, help="default: the Basel Face Model's, %(default)s")
@@ -223,6 +249,8 @@ def main(args: argparse.Namespace) -> int:
     morphable = random_morphable(args.vertices)
     model = build_model(morphable=morphable)
     threads = torch.get_num_threads()
+    has_onnx = device.type == "cpu" and importlib.util.find_spec("onnxruntime") is not None
+    engines = ("torch", "onnx") if has_onnx else ("torch",)
     print(f"MobileNetV2 on {device}, {threads} CPU threads, medians of {args.repeats}\n")
     print("| stage | baseline, items/s | ours, items/s | ratio |\n|---|---:|---:|---:|")
 
@@ -231,12 +259,16 @@ def main(args: argparse.Namespace) -> int:
         print(f"| {name} | {items / plain:.0f} | {items / ours:.0f} | {plain / ours:.2f} |")
 
     for batch in args.inference_batches:
-        row(f"inference, batch {batch}", batch, inference(model, batch, device))
+        for engine in engines:
+            stage = inference(model, batch, device, engine)
+            row(f"inference, batch {batch}, engine {engine}", batch, stage)
     with tempfile.TemporaryDirectory() as folder:
-        stage = loading(Path(folder), args.images, device)
-        row("image loading and pre-processing, one process", args.images, stage)
-    batch = args.training_batch or (32 if device.type == "cpu" else 1024)
-    row(f"training step, batch {batch}", batch, training(morphable, batch, device))
+        for name, stage in loading(Path(folder), args.images, device).items():
+            row(name, args.images, stage)
+    batch = args.training_batch or (128 if device.type == "cpu" else 1024)
+    for amp in (False,) if device.type == "cpu" else (False, True):
+        name = f"training step, batch {batch}" + (", bfloat16" if amp else "")
+        row(name, STEPS * batch, training(morphable, batch, device, amp))
     stage = dense_decode(model, args.faces, device)
     row(f"dense decode, {args.vertices} vertices", args.faces, stage)
     row(f"shaded overlay, {args.vertices} vertices, 1080p", 1, overlay(args.vertices))
