@@ -16,7 +16,7 @@ from utils.pose import Pose, compose_rotation, decode_pose
 OWN_FACE_RESIDUAL = 0.006  # the prior draws a face of the model to the mean by that much
 OWN_FACE_DEG = {2: 5.0, 3: 3.0}  # and its pose, without and with depth, by that
 REAL_RESIDUAL = 0.01
-REAL_DEG = 4.0  # labels were fitted with 199 + 29 coefficients, not 40 + 10
+REAL_DEG = {2: 5.0, 3: 4.0}  # labels were fitted with 199 + 29 coefficients, not 40 + 10
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ def test_a_face_of_the_model_comes_back(model, dims, seed):
     distance_px = np.linalg.norm(fit.landmarks[:2] - landmarks[:2], axis=0)
     np.testing.assert_allclose(fit.distance_px, distance_px)
     size_px = np.sqrt(np.ptp(landmarks[:2], axis=1).prod())
-    assert fit.residual == pytest.approx(distance_px.mean() / size_px)
     if dims == 3:
+        assert fit.residual == pytest.approx(distance_px.mean() / size_px)
         assert np.abs(fit.landmarks[2] - landmarks[2]).mean() < 2 * OWN_FACE_RESIDUAL * size_px
 
 
@@ -102,6 +102,26 @@ def test_a_few_wrong_points_hardly_matter(model):
     assert np.hypot(*(wrong_fit.landmarks[:2] - landmarks)[:, kept]).mean() < 3
 
 
+@pytest.mark.parametrize(("yaw_deg", "hidden"), [(50, range(0, 8)), (-50, range(9, 17))])
+def test_2d_points_of_a_hidden_jaw_do_not_matter(model, yaw_deg, hidden):
+    """The far jaw is drawn to the visible cheek, as annotators do it; the near one counts."""
+    params = random_face(model, 4)
+    yaw = torch.tensor(float(yaw_deg), dtype=torch.float64)
+    camera = 1.2e-3 * compose_rotation(Pose(yaw, torch.zeros_like(yaw), torch.zeros_like(yaw)))
+    params[POSE] = np.column_stack([camera.numpy(), [200, 200, 0]]).ravel()
+    landmarks = model.decode(params)[:2]
+    outline = landmarks.copy()
+    outline[0, list(hidden)] += -np.sign(yaw_deg) * 40
+    plain, outlined = fit_landmarks(landmarks, model), fit_landmarks(outline, model)
+    np.testing.assert_allclose(outlined.landmarks, plain.landmarks, atol=2)
+    assert outlined.distance_px[list(hidden)].mean() > 30
+    assert outlined.residual < OWN_FACE_RESIDUAL
+    near = [16 - index for index in hidden]
+    outline[0, near] += 40
+    moved = fit_landmarks(outline, model).landmarks
+    assert np.abs(moved - plain.landmarks)[0].max() > 4
+
+
 @pytest.mark.parametrize(
     ("landmarks", "message"),
     [
@@ -115,6 +135,16 @@ def test_points_that_are_no_face(model, landmarks, message):
         fit_landmarks(landmarks, model)
 
 
+def test_a_real_outline_gives_the_labels_yaw(shared_folder):
+    label = read_face_label(shared_folder / "data/300wlp_sample/IBUG_image_008_1_0.mat")
+    for folder in (shared_folder / "data" / "3dmm_bfm", OPEN_FOLDER):
+        fit = fit_landmarks(label.pt2d, LandmarkModel.of(load_morphable(folder)))
+        yaw, pitch, roll = angles_deg(fit.params)
+        assert yaw == pytest.approx(np.rad2deg(label.pose[1]), abs=1)
+        assert fit.residual < 0.03
+        assert max(abs(pitch - np.rad2deg(label.pose[0])), abs(roll)) < 5
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_real_labels(shared_folder, dims):
     model = LandmarkModel.of(load_morphable(shared_folder / "data" / "3dmm_bfm"))
@@ -125,4 +155,4 @@ def test_real_labels(shared_folder, dims):
         fit = fit_landmarks(label.pt3d_68[:dims], model)
         assert fit.residual < REAL_RESIDUAL
         expected = angles_deg(label_to_params(label, PHOTO_BOX, 450))
-        np.testing.assert_allclose(angles_deg(fit.params), expected, atol=REAL_DEG)
+        np.testing.assert_allclose(angles_deg(fit.params), expected, atol=REAL_DEG[dims])
