@@ -21,7 +21,8 @@ import torch
 
 from utils.io import InputError, require_at_least, run_command
 from utils.params import BFM_FOLDER, OPEN_FOLDER, default_morphable_folder
-from utils.pose_conventions import CONVENTIONS, convert
+from utils.pose import published_angles
+from utils.pose_conventions import CONVENTIONS
 
 if TYPE_CHECKING:
     from utils.training_set import FaceFile, LabelledFace
@@ -130,11 +131,14 @@ def pose(args: argparse.Namespace) -> int:
             f"({CONVENTIONS[args.source].form})"
         )
     numbers = torch.tensor(args.numbers, dtype=torch.float64).reshape(shape)
-    for name, convention in CONVENTIONS.items():
-        values = convert(numbers, args.source, name)
+    rotation = CONVENTIONS[args.source].to_rotation(numbers)
+    lines = {n: (c.form, c.from_rotation(rotation)) for n, c in CONVENTIONS.items()}
+    printed = torch.stack(published_angles(rotation))
+    lines["synergynet"] = ("yaw, pitch, roll as printed", printed)  # of no rotation: no way back
+    for name, (form, values) in lines.items():
         rows = values.reshape(-1, values.shape[-1]).tolist()
         text = "; ".join(" ".join(f"{value:.6g}" for value in row) for row in rows)
-        print(f"{name:10} {convention.form:26} {text}")
+        print(f"{name:10} {form:27} {text}")
     return 0
 
 

@@ -123,6 +123,7 @@ def test_pose_in_all_conventions(capsys):
     assert lines["300w-lp"].endswith("0 -0.523599 0")
     assert lines["3ddfa"].split()[-3] == "-30"
     assert lines["opengl"].count(";") == 3
+    assert lines["synergynet"].split()[-3:] == ["-30", "0", "0"]
     assert run("pose", "--source=6drepnet", "1", "2") == 2
     assert "6drepnet: 2 numbers, expected 9 (3x3 matrix)" in capsys.readouterr().err
 

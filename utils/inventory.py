@@ -169,13 +169,12 @@ def _read(path: Path) -> np.ndarray | list[str] | None:
 
 
 def _hash(path: Path, content: np.ndarray | list[str] | None) -> str:
-    if path.name in BASES:
+    if path.name in BASES and content.ndim == 2:
         rows = io.read_array(path.with_name(KEYPOINTS), (3 * N_LANDMARKS,))
         content = content[np.clip(rows, 0, len(content) - 1)]
     if isinstance(content, np.ndarray):
         return content_hash(content)
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _fits(shape: tuple[int, ...] | None, expected: tuple[int | None, ...] | None) -> bool:
@@ -353,6 +352,8 @@ def format_report(states: list[GroupState]) -> str:
         for file in files:
             shape = "" if file.shape is None else _format_shape(file.shape)
             origin = {True: "as published", False: "not as published", None: ""}[file.published]
+            if origin and file.name in BASES:
+                origin += " at the landmarks"
             cells = (shape, file.dtype or "", file.hash or "", origin)
             line = f"    {file.name:{width}}  {file.state:8}  {cells[0]:15}  {cells[1]:8}"
             lines.append(f"{line}  {cells[2]:16}  {cells[3]}".rstrip())
