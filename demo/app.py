@@ -117,7 +117,11 @@ def build_page(net: SynergyNet, folder: Path):
                 gradio.Markdown(NOTE)
             with gradio.Column():
                 pictures = gradio.Gallery(
-                    label="Overlays", height=420, object_fit="contain", selected_index=0
+                    label="Overlays",
+                    height=420,
+                    object_fit="contain",
+                    selected_index=0,
+                    buttons=["download", "fullscreen"],  # none that uploads
                 )
                 mesh = gradio.Model3D(label="3D face", height=420, camera_position=(90, 90, None))
                 file = gradio.DownloadButton("Download the mesh (GLB)")
@@ -139,6 +143,8 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
+    if not 1 <= args.port <= 65535:
+        raise io.InputError(f"--port {args.port}: must be from 1 to 65535")
     net = SynergyNet(
         args.weights,
         args.device,
@@ -153,7 +159,10 @@ def main(args: argparse.Namespace) -> int:
         import gradio
 
         theme = gradio.themes.Default(font=FONTS, font_mono=("ui-monospace", "monospace"))
-        page.launch(server_port=args.port, theme=theme, share=False, footer_links=["api"])
+        try:
+            page.launch(server_port=args.port, theme=theme, share=False, footer_links=["api"])
+        except OSError:
+            raise io.InputError(f"--port {args.port}: in use; choose another") from None
     return 0
 
 

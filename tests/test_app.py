@@ -85,6 +85,23 @@ def test_without_gradio_there_is_one_clear_line(app, net, tmp_path, monkeypatch)
         app.build_page(net, tmp_path)
 
 
+@pytest.mark.parametrize("port", ["0", "65536"])
+def test_ports_that_cannot_be_are_refused_at_once(app, port):
+    with pytest.raises(io.InputError, match=f"--port {port}: must be from 1 to 65535"):
+        app.main(app.get_args_parser().parse_args(["--port", port]))
+
+
+def test_a_port_in_use_is_one_clear_line(app):
+    pytest.importorskip("gradio")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        options = [f"--port={port}", "--detector=none", "--device=cpu", f"--weights={OPEN_WEIGHTS}"]
+        with pytest.raises(io.InputError, match=f"--port {port}: in use"):
+            app.main(app.get_args_parser().parse_args(options))
+
+
 def test_the_server_answers_and_its_function_too(tmp_path):
     pytest.importorskip("gradio")
     client = pytest.importorskip("gradio_client")
