@@ -233,7 +233,8 @@ def lp300w(args: argparse.Namespace) -> int:
     if args.check:
         sheet, error_px = lp300w.check_labels(faces, source, morphable, args.check)
         io.write_image(output / lp300w.SHEET, sheet)
-        print(f"{output / lp300w.SHEET}: labels drawn; points 17-67 rebuilt to {error_px:.1f} px")
+        rebuilt = "no points stored" if math.isnan(error_px) else f"rebuilt to {error_px:.1f} px"
+        print(f"{output / lp300w.SHEET}: labels drawn; points 17-67: {rebuilt}")
         lp300w.require_fit(error_px, source, morphable)
     read = functools.partial(lp300w.read_face, source=source, morphable_folder=morphable)
     mirror = not any(face.is_mirrored for face in faces)

@@ -80,7 +80,7 @@ def test_a_zip_becomes_a_training_and_a_validation_set(archive, tmp_path, capsys
     crops, validation = read_training_set(output), EvaluationCrops(output / "validation")
     faces = {face.name: face for face in lp300w.find_faces(archive)}
     assert len(faces) == 40
-    assert "points 17-67 rebuilt to 0.0 px" in printed
+    assert "points 17-67: rebuilt to 0.0 px" in printed
     assert f"--validation {output}/validation" in printed
     assert io.read_image(output / "labels.jpg").shape[1] == 4 * 320
     trained = {name.rsplit("_", 1)[0] for name in crops.names}
@@ -120,6 +120,13 @@ def test_exact_crops_decode_to_the_labels_landmarks(folder, tmp_path, shift_px):
         assert (box[2] - box[0] != box[3] - box[1]) == (shift_px > 0)
         params = params_w.astype(np.float64) * model.param_std + model.param_mean
         np.testing.assert_allclose(crop_to_photo(model.decode(params), box), truth, atol=DECODE_PX)
+
+
+def test_labels_without_points_are_drawn_but_not_measured(folder, tmp_path, capsys):
+    for path in folder.rglob("AFW*_?.mat"):
+        write_face_label(path, dataclasses.replace(read_face_label(path), pt2d=None))
+    assert run(folder / "300W_LP" / "AFW", tmp_path, "--augment=1", "--workers=0") == 0
+    assert "labels drawn; points 17-67: no points stored" in capsys.readouterr().out
 
 
 def test_mirror_images_are_made_only_where_the_source_has_none(archive, tmp_path, monkeypatch):
