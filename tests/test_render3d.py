@@ -70,7 +70,8 @@ def test_light_comes_from_above():
 def test_triangles_that_look_away_are_not_drawn(face):
     verts, triangles = face
     away = np.array([[0, 2, 1]])
-    assert not changed(render3d.draw_faces(GREY, [square(9, 9, 50, 50)[0]], away)).any()
+    for draw in (render3d.draw_faces, render3d.draw_wireframe):
+        assert not changed(draw(GREY, [square(9, 9, 50, 50)[0]], away)).any()
     seen = changed(render3d.draw_faces(GREY, [verts], triangles))
     assert 5_000 < seen.sum() < 12_000  # 100 px high, about 95 wide
     ears_and_mouth = changed(render3d.draw_faces(GREY, [verts], triangles[:, ::-1]))

@@ -27,7 +27,7 @@ HALFWAY = np.array([-0.129, 0.233, 0.964])  # unit length; between light and vie
 DIRECTIONS = np.float32([LIGHT, HALFWAY])
 
 LINE_WIDTH_PX = 1.0
-SPARSE_PX = 6.0  # triangles this high are drawn with full lines
+SPARSE_PX, FAINTEST = 6.0, 0.4  # lines of triangles this high are drawn in full, others fainter
 BOX_MARGIN = 0.06  # of the pose box around the face, relative to its size
 
 Box = tuple[slice, slice]  # rows and columns of a photo
@@ -77,10 +77,12 @@ def draw_wireframe(
     image = image.copy()
     for verts in far_to_near(verts_photo):
         front = front_triangles(verts, triangles)
+        if not len(front):
+            continue
         corners = verts.T[front].reshape(-1, 3)  # (3T, 3): no two triangles share a corner
         separate = np.arange(len(corners)).reshape(-1, 3)
         altitude = _altitudes(corners[:, :2].reshape(-1, 3, 2))  # (T, 3)
-        scale = max(float(altitude.max(initial=0)), 1.0)
+        scale = max(float(altitude.max()), 1.0)
         # a corner's altitude in its own column interpolates to the distance from the edge opposite
         distance = (altitude[:, :, None] * np.eye(3) / scale).reshape(-1, 3)  # (3T, 3)
         drawn = rasterize_face(corners.T, separate, distance, image.shape)
@@ -88,8 +90,8 @@ def draw_wireframe(
             continue
         box, distance, depth = drawn
         line = np.clip(LINE_WIDTH_PX / 2 + 0.5 - scale * distance.min(axis=2), 0, 1)
-        faint = min(float(np.median(altitude)) / SPARSE_PX, 1.0)
-        weight = (opacity * faint * line * np.isfinite(depth)).astype(np.float32)
+        strength = np.clip(np.median(altitude) / SPARSE_PX, FAINTEST, 1)
+        weight = (opacity * strength * line * np.isfinite(depth)).astype(np.float32)
         pixels = np.full_like(image[box], colour)
         image[box] = cv2.blendLinear(pixels, image[box], weight, 1 - weight)
     return image
