@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from model_building import SynergyNet, build_model, load_model
 from utils import io, metrics, render
+from utils.aflw import aflw_errors
 from utils.corrupt import format_robustness, sweep
 from utils.ddfa import (
     BENCHMARK,
@@ -120,7 +121,9 @@ def score(
     start = time.perf_counter()
     errors = image_errors(_progress(source.predict(), name, len(crops)), read_truth(crops, model))
     seconds = time.perf_counter() - start
+    aflw = aflw_errors(source) if isinstance(source, NetworkSource) else None
     result = summarise(errors, crops.labels) | {
+        "nme_aflw": aflw,
         "seconds": seconds,
         "images_per_second": len(crops) / seconds,
         "data": _relative(crops.folder),
@@ -170,6 +173,7 @@ def format_report(result: dict[str, Any]) -> str:
         ("nme", "NME"),
         ("nme_reannotated", "NME, re-annotated labels"),
         ("nme_3d", "NME in 3D"),
+        ("nme_aflw", "NME on AFLW, 21 points"),
     ):
         if entry := result[key]:
             bins = ", ".join(

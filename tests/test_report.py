@@ -55,7 +55,7 @@ def entries(crops, tmp_path_factory) -> list[Entry]:
         np.savez(folder / f"{index}.npz", **arrays)
         source = read_predictions(folder / f"{index}.npz", crops, None)
         errors = image_errors(source.predict(), read_truth(crops, None))
-        facts = summarise(errors, labels) | {"data": "some/folder", "device": "file"}
+        facts = summarise(errors, labels) | {"data": "some/folder", "nme_aflw": None}
         result.append(Entry(name, source, errors, facts, rng.normal(size=(3, 68))))
     return result
 

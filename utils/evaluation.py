@@ -420,9 +420,9 @@ def summarise(errors: ImageErrors, labels: EvaluationLabels) -> dict[str, Any]:
     yaw_deg, kept = labels.yaw_deg, labels.pose_rows
     result: dict[str, Any] = {
         "images": len(yaw_deg),
-        "nme": _nme(errors.nme, yaw_deg),
-        "nme_reannotated": _nme(errors.nme_reannotated, yaw_deg),
-        "nme_3d": _nme(errors.nme_3d, yaw_deg),
+        "nme": nme_with_intervals(errors.nme, yaw_deg),
+        "nme_reannotated": nme_with_intervals(errors.nme_reannotated, yaw_deg),
+        "nme_3d": nme_with_intervals(errors.nme_3d, yaw_deg),
         "pose_mae": _pose(errors.published, kept),
         "pose_mae_exact": _pose(errors.exact, kept),
         "pose_mae_all": None,
@@ -437,7 +437,8 @@ def summarise(errors: ImageErrors, labels: EvaluationLabels) -> dict[str, Any]:
     return result
 
 
-def _nme(nme: np.ndarray | None, yaw_deg: np.ndarray) -> dict[str, Any] | None:
+def nme_with_intervals(nme: np.ndarray | None, yaw_deg: np.ndarray) -> dict[str, Any] | None:
+    """`metrics.summarise_nme` of (N,) fractions with `mean_95` and `image_mean_95`."""
     if nme is None:
         return None
     bins = metrics.yaw_bins(yaw_deg)

@@ -36,6 +36,7 @@ COLUMNS = (
     ("image mean", "nme", "image_mean", 3),
     ("re-annotated", "nme_reannotated", "mean", 3),
     ("3D", "nme_3d", "mean", 3),
+    ("AFLW, 21", "nme_aflw", "mean", 3),
     ("yaw", "pose_mae_exact", "yaw", 2),
     ("pitch", "pose_mae_exact", "pitch", 2),
     ("roll", "pose_mae_exact", "roll", 2),
@@ -322,7 +323,8 @@ def _protocol(result: dict[str, Any], labels: EvaluationLabels) -> str:
         f"The headline is the unweighted mean of three bins of the label's |yaw| ({bins} degrees); "
         "its image mean weights all images alike. Published tables print the former.",
         "Re-annotated: the same against the re-annotated landmarks. 3D: distances in space, the "
-        "mean z removed from both.",
+        "mean z removed from both. AFLW, 21: AFLW's visible points, over the root of their own "
+        "tight box, mean of bins.",
         f"Head pose: mean absolute error of {kept} labels whose three angles are below 99 degrees, "
         "differences not unwrapped. The published decoding reads yaw from R[2,0], the exact one "
         "from R[0,2], as R = Rx(pitch) Ry(yaw) Rz(roll) has it. All labels: exact decoding, "
