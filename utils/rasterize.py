@@ -76,13 +76,13 @@ def rasterize_triangles(
         is.
     """
     count = len(triangles)
-    corners = np.empty((count, 3, 3), np.float32)
+    corners = np.zeros((count, 3, 3), np.float32)
     corners[:, :, 0] = (np.arange(count, dtype=np.float32)[:, None] + 1) / count
-    corners[:, :, 1:] = np.eye(3, dtype=np.float32)[:, :2]
+    corners[:, 1, 1] = corners[:, 2, 2] = 1
     own_corners = np.arange(3 * count, dtype=np.int32).reshape(count, 3)
     seen, depth = rasterize(
         verts[triangles.reshape(-1)], own_corners, corners.reshape(-1, 3), height, width
     )
     triangle = np.rint(seen[..., 0] * count).astype(np.int32) - 1
-    third = 1 - seen[..., 1] - seen[..., 2]
-    return triangle, np.dstack([seen[..., 1:], third]), depth
+    seen[..., 0] = 1 - seen[..., 1] - seen[..., 2]
+    return triangle, seen, depth

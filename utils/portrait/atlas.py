@@ -19,6 +19,11 @@ WIDTH, HEIGHT = 1024, 512
 TOP_MM, BOTTOM_MM = 140.0, -200.0
 PX_PER_MM = HEIGHT / (TOP_MM - BOTTOM_MM)
 
+# Landmarks along the brows, outwards from the nose, and along the lids.
+_BROWS = [21, 20, 19, 18, 17], [22, 23, 24, 25, 26]
+_UPPER_LIDS = [36, 37, 38, 39], [42, 43, 44, 45]
+_LOWER_LIDS = [39, 40, 41, 36], [45, 46, 47, 42]
+
 MASKS = ("lips", "lids", "sockets", "wrinkles", "blush", "stubble", "t_zone", "moustache")
 
 
@@ -31,10 +36,15 @@ class Atlas:
 
     def __init__(self, geometry: HeadGeometry):
         self._geometry = geometry
-        self._masks = self._draw_masks()  # (8, H * W)
+        self._masks = self._draw_masks()  # (H * W, 8)
         marks = self.px(geometry.landmarks[17:48])  # brows, nose and eyes
-        (x0, y0), (x1, y1) = (marks.min(0) - 32).astype(int), (marks.max(0) + 32).astype(int)
-        self._eye_band = slice(y0, y1), slice(x0, x1)
+        self._band_start = (marks.min(0) - 32).astype(int)  # x, y of the atlas' part around them
+        self._band_size = (marks.max(0) + 32).astype(int) - self._band_start
+        brows, upper, lower = (
+            [self.px(smooth_curve(geometry.landmarks[ids], 24)) - self._band_start for ids in pair]
+            for pair in (_BROWS, _UPPER_LIDS, _LOWER_LIDS)
+        )
+        self._brows, self._upper_lids, self._lower_lids = brows, upper, lower
 
     def px(self, canonical: np.ndarray) -> np.ndarray:
         """Atlas px (..., 2) float32 of canonical points (..., 3)."""
@@ -47,9 +57,14 @@ class Atlas:
         column, row = _px(angle, height_mm).T.astype(np.int32)
         row, column = np.clip(row, 0, HEIGHT - 1), np.clip(column, 0, WIDTH - 1)
         at = row * WIDTH + column
-        masks = dict(zip(MASKS, self._masks[:, at] * np.float32(1 / 255), strict=True))
+        found = np.multiply(self._masks[at].T, np.float32(1 / 255), order="C")  # (8, M)
+        masks = dict(zip(MASKS, found, strict=True))
+        (x0, y0), (width, height) = self._band_start, self._band_size
+        row, column = row - y0, column - x0
+        band = np.flatnonzero((row >= 0) & (row < height) & (column >= 0) & (column < width))
         for name, layer in self._draw_hairs(look, rng).items():
-            masks[name] = layer.reshape(-1)[at] * np.float32(1 / 255)
+            masks[name] = np.zeros(len(at), np.float32)
+            masks[name][band] = layer[row[band], column[band]] * np.float32(1 / 255)
         return masks
 
     def _draw_masks(self) -> np.ndarray:
@@ -118,24 +133,21 @@ class Atlas:
             "t_zone": t_zone,
             "moustache": moustache,
         }
-        return np.stack([masks[name].reshape(-1) for name in MASKS])
+        return np.stack([masks[name].reshape(-1) for name in MASKS], 1)
 
     def _draw_hairs(self, look: Look, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Brows hair by hair, and lashes as lines along the lids: (H, W) uint8."""
-        marks = self._geometry.landmarks
-        brows, lashes = _blank(), _blank()
-        for points, outward in ((marks[17:22][::-1], -1), (marks[22:27], 1)):
-            curve = self.px(smooth_curve(points, 24))  # from the nose outwards
+        """Brows hair by hair, and lashes as lines along the lids: the band around them, uint8."""
+        brows, lashes = (np.zeros(self._band_size[::-1], np.uint8) for _ in range(2))
+        for curve, outward in zip(self._brows, (-1, 1), strict=True):
             _draw_brow(brows, curve, outward, look, rng)
-        for upper in (marks[36:40], marks[42:46]):
-            curve = self.px(smooth_curve(upper, 12)) - np.float32([0, 0.6])
-            draw_line(lashes, curve, 255, look.lash_width)
-        for lower in (marks[[39, 40, 41, 36]], marks[[45, 46, 47, 42]]):
-            curve = self.px(smooth_curve(lower, 12))
+        for curve in self._upper_lids:
+            draw_line(lashes, curve - np.float32([0, 0.6]), 255, look.lash_width)
+        for curve in self._lower_lids:
             draw_line(lashes, curve, int(255 * look.lower_lash), 1)
-        for layer, sigma in ((brows, 0.7), (lashes, 0.8)):
-            layer[self._eye_band] = cv2.GaussianBlur(layer[self._eye_band], (3, 3), sigma)
-        return {"brows": brows, "lashes": lashes}
+        return {
+            "brows": cv2.GaussianBlur(brows, (3, 3), 0.7),
+            "lashes": cv2.GaussianBlur(lashes, (3, 3), 0.8),
+        }
 
 
 def _px(angle: np.ndarray, height_mm: np.ndarray) -> np.ndarray:

@@ -109,10 +109,8 @@ class HeadGeometry:
         index = np.flatnonzero(mask)
         triangle = triangle.reshape(-1)[index]
         weights = weights.reshape(-1, 3)[index]
-        table = np.concatenate([self.canonical, normals], 1)  # (N, 6)
-        corners = triangles[triangle]  # (M, 3)
-        smooth = sum(table[corners[:, k]] * weights[:, k, None] for k in range(3))
-        smooth = np.ascontiguousarray(smooth.T)  # (6, M)
+        table = np.concatenate([self.canonical, normals], 1)[triangles]  # (T, 3, 6)
+        smooth = np.einsum("mkc,mk->cm", table[triangle], weights)  # (6, M)
         canonical, normal = smooth[:3], smooth[3:]
         normal /= np.sqrt((normal**2).sum(0))
         mm_px = 1 / (SUPERSAMPLING * px_per_mm)
@@ -158,9 +156,12 @@ class HeadGeometry:
         return (share * look.hair_thickness * (1 + look.hair_curl * wave)).astype(np.float32)
 
     def _is_visible(self, verts: np.ndarray, look: Look) -> np.ndarray:
-        """(T,) triangles that face the viewer and are worn."""
+        """(T,) triangles that face the viewer, reach into the crop and are worn."""
         (ax, bx, cx), (ay, by, cy) = (verts[:, axis][self._corners] for axis in (0, 1))
         facing = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax) < 0
+        for a, b, c in ((ax, bx, cx), (ay, by, cy)):
+            facing &= np.minimum(np.minimum(a, b), c) < IMG_SIZE
+            facing &= np.maximum(np.maximum(a, b), c) > 0
         return facing if look.has_hair and look.has_sheet else facing & ~self._is_sheet
 
     def _normals(self, verts: np.ndarray) -> np.ndarray:

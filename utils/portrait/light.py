@@ -131,7 +131,7 @@ def cast_shadow(surface: Surface, towards: np.ndarray) -> np.ndarray:
     depth, blocker = surface.depth_mm, surface.blocker_mm
     lateral = max(float(np.hypot(towards[0], towards[1])), 0.1)
     for distance_mm in (5, 10, 17, 26, 38, 55):
-        dx, dy = np.rint(towards[:2] / lateral * distance_mm / surface.mm_px).astype(int)
+        dx, dy = (round(t / lateral * distance_mm / surface.mm_px) for t in towards[:2].tolist())
         rise_mm = distance_mm * max(float(towards[2]), 0.05) / lateral
         source, target = _overlap(depth.shape, dx, dy)
         above = blocker[source] - depth[target] - rise_mm
@@ -148,7 +148,7 @@ def _overlap(
     height, width = shape
 
     def pair(shift: int, size: int) -> tuple[slice, slice]:
-        shift = int(np.clip(shift, 1 - size, size - 1))
+        shift = min(max(shift, 1 - size), size - 1)
         if shift >= 0:
             return slice(shift, size), slice(0, size - shift)
         return slice(0, size + shift), slice(-shift, size)

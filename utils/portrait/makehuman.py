@@ -88,7 +88,10 @@ def read_obj(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray, np.ndarra
             elif kind == "f":
                 corners = [corner.split("/")[:2] for corner in values]
                 faces.append((corners + corners[-1:])[:4])
-        return np.array(verts, float), np.array(uv, float), np.array(faces, int) - 1
+        mesh = np.array(verts, float), np.array(uv, float), np.array(faces, int) - 1
+        if [array.shape[1:] for array in mesh] != [(3,), (2,), (4, 2)]:
+            raise ValueError("no faces with texture coordinates")
+        return mesh
     except (OSError, ValueError) as error:
         raise io.InputError(f"{path}: not a readable OBJ mesh with textures ({error})") from None
 

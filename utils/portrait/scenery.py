@@ -40,7 +40,7 @@ def background(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.12:
         _draw_other_head(picture, rng)
     if rng.random() < 0.75:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.gamma(2, 1.6) + 0.3)
+        picture = cv2.stackBlur(picture, (2 * int(rng.gamma(2, 1.6)) + 3,) * 2)
     return picture * rng.uniform(0.3, 1.3)
 
 
@@ -153,17 +153,18 @@ def _draw_limb(
 
 
 def _draw_strands(picture: np.ndarray, colour: np.ndarray, rng: np.random.Generator) -> None:
-    """Locks of hair that fall from above over forehead, eye and cheek."""
-    start = np.array([rng.uniform(25, 95), rng.uniform(-5, 25)])
-    end = np.array([rng.uniform(10, 110), rng.uniform(70, 135)])
+    """Locks of hair that fall from above over forehead, eye and cheek, and thin out downwards."""
+    start = np.array([rng.uniform(25, 95), rng.uniform(-15, 15)])
+    end = np.array([rng.uniform(10, 110), rng.uniform(60, 135)])
     bow = (start + end) / 2 + rng.normal(0, 14, 2)
-    width = rng.uniform(2, 14)
-    for _ in range(int(rng.uniform(8, 60))):
-        shift = rng.normal(0, width, 2) * (1, 0.3)
-        path = np.stack([start + 0.4 * shift, bow + shift, end + shift * rng.uniform(0.6, 1.6)])
-        line = fixed_point(smooth_curve(path, 12))
-        tone = colour * rng.uniform(0.3, 1.5)
-        cv2.polylines(picture, [line], False, _paint(tone), rng.integers(1, 3), cv2.LINE_AA, SHIFT)
+    width, count = rng.uniform(2, 12), int(rng.uniform(12, 80))
+    shifts = rng.normal(0, width, (count, 2)) * (1, 0.4)
+    lengths = rng.uniform(0.4, 1, count)
+    for shift, length, tone in zip(shifts, lengths, rng.uniform(0.4, 1.4, count), strict=True):
+        fanned = end + shift * 1.5 + rng.normal(0, 2, 2)
+        path = smooth_curve(np.stack([start + 0.5 * shift, bow + shift, fanned]), 16)
+        line = fixed_point(path[: int(16 * length)])
+        cv2.polylines(picture, [line], False, _paint(colour * tone), 1, cv2.LINE_AA, SHIFT)
 
 
 def _skin(rng: np.random.Generator) -> np.ndarray:

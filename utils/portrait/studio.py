@@ -15,7 +15,7 @@ from utils.portrait.light import Lights, illuminate
 from utils.portrait.paint import Painter
 from utils.portrait.scenery import background, occlude
 from utils.portrait.surface import CANVAS, Surface
-from utils.portrait.wardrobe import Outfit, Wardrobe, drape, put_over
+from utils.portrait.wardrobe import Outfit, Wardrobe, dress, put_over
 
 
 class Studio:
@@ -49,21 +49,17 @@ class Studio:
             outfit, look = Outfit.sample(self._wardrobe, look, rng)
         surface = self.geometry.see(verts_model, camera, look)
         lights = Lights.sample(rng)
-        layers = []
-        for garment, tint in outfit.garments if outfit else ():
-            layers += drape(garment, tint, verts_model, camera, lights, surface)
-        for layer in layers:
-            solid = np.where(layer.colour[..., 3] > 0.5, layer.depth_mm, -1e4)
-            np.maximum(surface.blocker_mm, solid, out=surface.blocker_mm)
+        garments = outfit.garments if outfit else []
+        layers, surface = dress(garments, verts_model, camera, lights, surface)
         canvas = np.zeros((CANVAS * CANVAS, 4), np.float32)  # linear BGR, premultiplied, and alpha
         canvas[surface.index, :3] = self.shade(surface, look, outfit, lights, rng).T
         canvas[surface.index, 3] = 1
-        canvas = canvas.reshape(CANVAS, CANVAS, 4)
+        picture = canvas.reshape(CANVAS, CANVAS, 4)  # the same memory
         if look.glasses is not None:
-            put_on_glasses(canvas, surface, self.geometry, verts_model, camera, look.glasses)
+            put_on_glasses(picture, surface, self.geometry, verts_model, camera, look.glasses)
         put_over(canvas, layers)
-        canvas = cv2.resize(canvas, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_AREA)
-        picture = canvas[..., :3] + (1 - canvas[..., 3:]) * background(rng)
+        picture = cv2.resize(picture, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_AREA)
+        picture = picture[..., :3] + (1 - picture[..., 3:]) * background(rng)
         return photograph(occlude(picture, look.hair_colour, rng), rng)
 
     def shade(

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from utils.open_model import SKIN
 from utils.portrait.appearance import Look, linear
 from utils.portrait.geometry import project
 from utils.portrait.light import Lights
@@ -15,7 +16,8 @@ from utils.portrait.surface import CANVAS, CLOTH, SKIN_PULL, SUPERSAMPLING, Surf
 from utils.rasterize import rasterize
 
 _LINEAR = linear(np.arange(256))
-_TOLERANCE_PX = 1.5  # hair that lies this much under the skin is drawn
+_TOLERANCE_MM = 1.5  # hair that lies this much under the skin is drawn
+_MOST_HIDDEN = 0.5  # of the face, by hair or a hat
 _MOST_BRIGHTNESS = 3.0  # of light on hair, which is rasterised as a number in [0, 1]
 
 
@@ -39,22 +41,15 @@ class Texture:
         return cls(image, np.maximum(opaque.mean(0), 1e-3) if len(opaque) else np.ones(3))
 
     def look_up(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Linear colours (..., 3) and opacity (...) at coordinates of one shape; both wrap."""
+        """Linear colours (M, 3) and opacity (M,) at coordinates (M,), which wrap."""
+        if len(u) == 0:
+            return np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
         height, width = self.image.shape[:2]
-        column = np.asarray(u * width - 0.5, np.float32)
-        row = np.asarray((1 - v) * height - 0.5, np.float32)
-        shape = column.shape
-        if column.size == 0:
-            return np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32)
-        flat = (-1, 1) if column.ndim == 1 else shape  # cv2.remap wants two axes
-        found = cv2.remap(
-            self.image,
-            column.reshape(flat),
-            row.reshape(flat),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_WRAP,
-        ).reshape(*shape, 4)
-        return _LINEAR[found[..., :3]], found[..., 3] * np.float32(1 / 255)
+        at = np.empty((len(u), 1, 2), np.float32)
+        at[:, 0, 0] = u * width - 0.5
+        at[:, 0, 1] = (1 - v) * height - 0.5
+        found = cv2.remap(self.image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)[:, 0]
+        return _LINEAR[found[:, :3]], found[:, 3] * np.float32(1 / 255)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +111,8 @@ class Outfit:
         cls, wardrobe: Wardrobe, look: Look, rng: np.random.Generator
     ) -> tuple[Outfit, Look]:
         """Clothes for a person, and the person without the painted hair that they replace."""
-        difference = [abs(np.log(skin.mean / look.skin).mean()) for skin in wardrobe.skins]
-        nearest = np.argsort(difference)[: max(len(difference) // 3, 1)]
+        tones = np.log(np.stack([skin.mean for skin in wardrobe.skins]) / look.skin)  # (S, 3)
+        nearest = np.argsort(np.abs(tones.mean(1)))[: max(len(tones) // 3, 1)]
         skin = wardrobe.skins[rng.choice(nearest)]
         garments = []
         hat = wardrobe.hats and rng.random() < 0.07
@@ -146,7 +141,7 @@ class Outfit:
         """Linear colours (3, M) of the skin at a surface's points; anything where there is none."""
         ours = surface.triangle < len(self.skin_uv)
         corners = self.skin_uv[np.where(ours, surface.triangle, 0)]  # (M, 3, 2)
-        u, v = (corners * surface.weights[..., None]).sum(1).T
+        u, v = np.einsum("mkc,mk->cm", corners, surface.weights)
         colour, _ = self.skin.look_up(u, v)
         return np.ascontiguousarray(colour.T) * self.skin_gain[:, None].astype(np.float32)
 
@@ -160,60 +155,83 @@ class Outfit:
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One half-transparent layer over a canvas of C x C pixels.
+    """What is seen of one half-transparent layer, K pixels of the flat canvas.
 
     Attributes:
-        colour: (C, C, 4) linear BGR and opacity, not premultiplied.
-        depth_mm: (C, C) towards the viewer, -inf where nothing is.
+        index: (K,) of the pixels; colour: (K, 4) linear BGR and 1; opacity: (K, 1).
     """
 
+    index: np.ndarray
     colour: np.ndarray
-    depth_mm: np.ndarray
+    opacity: np.ndarray
 
 
-def drape(
+def dress(
+    garments: list[tuple[Garment, np.ndarray]],
+    verts_model: np.ndarray,
+    camera: np.ndarray,
+    lights: Lights,
+    surface: Surface,
+) -> tuple[list[Layer], Surface]:
+    """The layers of what a posed head wears, and the surface in their shadow.
+
+    Garments that would hide most of the face are left away.
+
+    Args:
+        garments: meshes with the linear BGR (3,) that their textures are multiplied with.
+        verts_model: the head's own vertices, micrometres, (N, 3).
+        camera: (3, 4) real pose block [s R | t]; crop px, y up.
+        lights: of the scene.
+        surface: the head. Not modified.
+    Returns:
+        layers to be blended in this order; the surface with their solid pixels as blockers.
+    """
+    layers, blocker_mm = [], surface.blocker_mm.reshape(-1).copy()
+    x, y, z = surface.canonical
+    face = (surface.part == SKIN) & (np.abs(x) < 45) & (y > -75) & (y < 15) & (z > 0)
+    shown = np.zeros(len(blocker_mm), bool)
+    shown[surface.index[face]] = True
+    for garment, tint in garments:
+        added, blockers = _drape(garment, tint, verts_model, camera, lights, surface, blocker_mm)
+        hidden = shown & (blockers > blocker_mm)
+        if hidden.sum() < _MOST_HIDDEN * shown.sum():
+            layers, blocker_mm = layers + added, blockers
+    return layers, dataclasses.replace(surface, blocker_mm=blocker_mm.reshape(CANVAS, CANVAS))
+
+
+def _drape(
     garment: Garment,
     tint: np.ndarray,
     verts_model: np.ndarray,
     camera: np.ndarray,
     lights: Lights,
     surface: Surface,
-) -> list[Layer]:
-    """The layers of a garment on a posed head.
-
-    Args:
-        garment: the mesh.
-        tint: (3,) linear BGR that multiplies its texture.
-        verts_model: the head's own vertices, micrometres, (N, 3).
-        camera: (3, 4) real pose block [s R | t]; crop px, y up.
-        lights: of the scene.
-        surface: the head under it; what lies behind is left away.
-    """
+    blocker_mm: np.ndarray,
+) -> tuple[list[Layer], np.ndarray]:
+    """The layers of one garment before what is in the way (C * C), and what is then."""
+    blocker_mm = blocker_mm.copy()
     worn = garment.follow @ verts_model + garment.offset  # (A, 3)
     verts = project(camera, worn) * SUPERSAMPLING
-    outward = verts - verts.mean(0)  # hair stands away from the head, which is smoother than
-    outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-6  # its strips' normals
+    outward = verts - verts.mean(0)  # hair stands away from the head: smoother than the normals
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-6  # of its strips
     brightness = lights.brightness(outward.T) / _MOST_BRIGHTNESS
     attributes = np.column_stack([garment.uv, brightness.clip(0, 1)])
     layers = []
     for triangles in garment.shells:
         seen, depth = rasterize(verts, triangles, attributes, CANVAS, CANVAS)
-        albedo, opacity = garment.texture.look_up(seen[..., 0], seen[..., 1])
-        light = seen[..., 2:] * _MOST_BRIGHTNESS * lights.tint
-        depth_mm = depth * surface.mm_px
-        behind = np.where(surface.mask, surface.depth_mm, -np.inf) - _TOLERANCE_PX * surface.mm_px
-        opacity = opacity * (depth_mm > behind)
-        layers.append(Layer(np.dstack([albedo * (tint * light), opacity]), depth_mm))
-    return layers
+        depth_mm = depth.reshape(-1) * surface.mm_px
+        index = np.flatnonzero(depth_mm > blocker_mm - _TOLERANCE_MM)
+        u, v, light = seen.reshape(-1, 3)[index].T
+        colour, opacity = garment.texture.look_up(u, v)
+        colour *= tint * lights.tint * _MOST_BRIGHTNESS * light[:, None]
+        solid = index[opacity > 0.5]
+        blocker_mm[solid] = np.maximum(blocker_mm[solid], depth_mm[solid])
+        layers.append(Layer(index, np.insert(colour, 3, 1, axis=1), opacity[:, None]))
+    return layers, blocker_mm
 
 
 def put_over(canvas: np.ndarray, layers: list[Layer]) -> None:
-    """Blend layers over a canvas (C, C, 4) linear BGR, premultiplied, and alpha, farthest first."""
-    if not layers:
-        return
-    order = np.argsort([layer.depth_mm for layer in layers], axis=0)[..., None]  # (L, C, C, 1)
-    colours = np.take_along_axis(np.stack([layer.colour for layer in layers]), order, 0)
-    for colour in colours:
-        opacity = colour[..., 3:].copy()
-        colour[..., 3] = 1
-        canvas += opacity * (colour - canvas)
+    """Blend layers over a canvas (C * C, 4), premultiplied linear BGR and alpha, in place."""
+    for layer in layers:
+        under = canvas[layer.index]
+        canvas[layer.index] = under + layer.opacity * (layer.colour - under)

@@ -1,0 +1,301 @@
+"""Dressing the open head: MakeHuman's file formats, bindings, textures, and what covers what."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from utils import io
+from utils.open_model import BASE_VERTICES, SKIN, load_head
+from utils.params import OPEN_FOLDER, POSE, load_morphable
+from utils.portrait.appearance import Look, linear
+from utils.portrait.camera import photograph
+from utils.portrait.light import Lamp, Lights
+from utils.portrait.makehuman import load_wardrobe, read_binding, read_obj
+from utils.portrait.scenery import background, occlude
+from utils.portrait.surface import CANVAS
+from utils.portrait.wardrobe import Garment, Layer, Outfit, Texture, Wardrobe, dress, put_over
+from utils.synthetic import Generator
+
+QUAD_OBJ = """# two faces with a seam
+v 0 0 0
+v 1 0 0
+v 1 1 0
+v 0 1 0
+vt 0 0
+vt 1 0
+vt 1 1
+vt 0 1
+vt 0.5 0.5
+f 1/1 2/2 3/3 4/4
+f 1/5 2/2 3/3
+"""
+
+BINDING = """name cap
+obj_file cap.obj
+x_scale 0 1 2.0
+y_scale 0 2 1.0
+z_scale 0 3 1.0
+material cap.mhmat
+verts 0
+ 3
+ 0 1 2 0.5 0.25 0.25 1.0 2.0 3.0
+delete_verts
+ 7 - 9
+"""
+
+
+@pytest.fixture(scope="module")
+def head():
+    return load_head(OPEN_FOLDER)
+
+
+@pytest.fixture(scope="module")
+def base_vertices(head):
+    return io.read_array(OPEN_FOLDER / BASE_VERTICES, (len(head.mean),))
+
+
+def grey_texture(alpha=255, value=120):
+    return Texture.of(np.full((8, 8, 4), (value, value, value, alpha), np.uint8))
+
+
+def shell_around(head, radius_mm):
+    """A square in front of the face, `radius_mm` wide to each side, 150 mm before the head."""
+    middle = head.mean[:, :2].mean(0)
+    front = head.mean[:, 2].max() + 150_000
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * radius_mm * 1000 + middle
+    return Garment(
+        follow=csr_matrix((4, len(head.mean)), dtype=np.float32),
+        offset=np.column_stack([corners, np.full(4, front)]).astype(np.float32),
+        uv=np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32),
+        shells=[np.array([[0, 1, 2], [0, 2, 3]], np.int32)],
+        texture=grey_texture(),
+        is_long=False,
+    )
+
+
+def wear(head, garments):
+    """A wardrobe with one skin and these hair styles."""
+    uv = np.full((len(head.triangles), 3, 2), 0.5, np.float32)
+    return Wardrobe([grey_texture()], uv, garments, [], [])
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_obj_keeps_seams(tmp_path):
+    (tmp_path / "quad.obj").write_text(QUAD_OBJ)
+    verts, uv, faces = read_obj(tmp_path / "quad.obj")
+    np.testing.assert_array_equal(verts[2], [1, 1, 0])
+    np.testing.assert_array_equal(uv[4], [0.5, 0.5])
+    np.testing.assert_array_equal(faces[0], [[0, 0], [1, 1], [2, 2], [3, 3]])
+    np.testing.assert_array_equal(faces[1], [[0, 4], [1, 1], [2, 2], [2, 2]])
+
+
+def test_binding_places_vertices_on_the_base_mesh(tmp_path):
+    base = np.array([[0, 0, 0], [4.0, 0, 0], [0, 3.0, 0], [0, 0, 2.0]])
+    (tmp_path / "cap.mhclo").write_text(BINDING)
+    placed, settings = read_binding(tmp_path / "cap.mhclo", base)
+    np.testing.assert_allclose(placed[0], base[3])
+    scale = np.array([4 / 2, 3 / 1, 2 / 1])  # the base mesh's spans over the binding's
+    expected = 0.5 * base[0] + 0.25 * base[1] + 0.25 * base[2] + scale * (1, 2, 3)
+    np.testing.assert_allclose(placed[1], expected)
+    assert len(placed) == 2
+    assert settings["obj_file"] == "cap.obj"
+
+
+@pytest.mark.parametrize("text", ["v 1 2\nv 3\n", "v 0 0 0\nvt 0 0\nf 1 2 3\n"])
+def test_a_damaged_mesh_is_one_clear_error(tmp_path, text):
+    path = tmp_path / "bad.obj"
+    path.write_text(text)
+    with pytest.raises(io.InputError, match=r"bad\.obj: not a readable OBJ"):
+        read_obj(path)
+
+
+def test_a_damaged_binding_is_one_clear_error(tmp_path):
+    path = tmp_path / "bad.mhclo"
+    path.write_text("verts 0\n 1 2 99 0.5 0.5 0 0 0 0\n")
+    with pytest.raises(io.InputError, match=r"bad\.mhclo: not a readable \.mhclo"):
+        read_binding(path, np.zeros((5, 3)))
+
+
+def test_a_folder_without_assets_is_one_clear_error(tmp_path, head, base_vertices):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(io.InputError, match="no MakeHuman assets here"):
+            load_wardrobe(folder, head, base_vertices)
+
+
+def test_base_vertices_are_the_heads(head, base_vertices):
+    assert len(np.unique(base_vertices)) == len(head.mean)
+    skin = np.unique(head.triangles[head.part == SKIN])
+    assert base_vertices[skin].max() < 13380  # the base mesh's body comes first
+
+
+# ---------------------------------------------------------------- textures
+
+
+def test_texture_looks_up_linear_light_with_v_upwards():
+    image = np.zeros((4, 4, 4), np.uint8)
+    image[0, :, 2], image[3, :, 0] = 200, 100  # red above, blue below
+    image[..., 3] = 255
+    centre = np.float32(0.125)  # of the first texel
+    u, v = np.array([centre, centre]), np.array([1 - centre, centre])
+    colour, opacity = Texture.of(image).look_up(u, v)
+    np.testing.assert_allclose(colour, [[0, 0, linear(200)], [linear(100), 0, 0]], atol=1e-6)
+    np.testing.assert_array_equal(opacity, 1)
+    again, _ = Texture.of(image).look_up(u + 1, v - 2)  # it wraps
+    np.testing.assert_allclose(again, colour, atol=1e-6)
+
+
+# ---------------------------------------------------------------- what covers what
+
+
+def test_layers_blend_in_order():
+    canvas = np.array([[0.5, 0.5, 0.5, 1.0], [0, 0, 0, 0]], np.float32)
+    red = Layer(np.array([0, 1]), np.array([[0, 0, 1, 1]] * 2, np.float32), np.full((2, 1), 0.5))
+    blue = Layer(np.array([1]), np.array([[1, 0, 0, 1]], np.float32), np.full((1, 1), 0.25))
+    put_over(canvas, [red, blue])
+    np.testing.assert_allclose(canvas[0], [0.25, 0.25, 0.75, 1])
+    np.testing.assert_allclose(canvas[1], [0.25, 0, 0.375, 0.625])
+
+
+@pytest.mark.parametrize(("radius_mm", "worn"), [(25, True), (200, False)])
+def test_a_garment_is_seen_where_it_is_unless_it_hides_the_face(head, radius_mm, worn):
+    generator = Generator(head, load_morphable(OPEN_FOLDER))
+    rng = np.random.default_rng(0)
+    params = generator.labels.sample(rng, yaw_range_deg=(0, 5))
+    camera, look = params[POSE].reshape(3, 4), Look.sample(rng)
+    verts = generator.head_verts(params)
+    surface = generator.studio.geometry.see(verts, camera, look)
+    lights = Lights(np.ones(3, np.float32), [])
+    garment = (shell_around(head, radius_mm), np.ones(3))
+    layers, shadowed = dress([garment], verts, camera, lights, surface)
+    assert bool(layers) == worn
+    assert (shadowed.blocker_mm > surface.blocker_mm).any() == worn
+    if worn:
+        side_px = 2 * radius_mm / surface.mm_px
+        assert len(layers[0].index) == pytest.approx(side_px**2, rel=0.1)
+        assert layers[0].index.max() < CANVAS * CANVAS
+
+
+def test_textured_skin_shows_and_takes_the_persons_tone(head):
+    rng = np.random.default_rng(1)
+    look = Look.sample(rng)
+    outfit, dressed = Outfit.sample(wear(head, []), look, rng)
+    assert dressed is look  # no hair to replace the painted hair with
+    wanted = look.skin**0.6 * grey_texture().mean ** 0.4
+    np.testing.assert_allclose(outfit.skin.mean * outfit.skin_gain, wanted, rtol=1e-5)
+
+
+def test_pictures_with_a_wardrobe_keep_their_labels(head):
+    morphable = load_morphable(OPEN_FOLDER)
+    painted = Generator(head, morphable)
+    dressed = Generator(head, morphable, wardrobe=wear(head, [shell_around(head, 10)]))
+    for seed in range(3):
+        picture, params = dressed.draw(np.random.default_rng(seed))
+        other, expected = painted.draw(np.random.default_rng(seed))
+        np.testing.assert_array_equal(params, expected)
+        assert (picture != other).any()
+
+
+# ---------------------------------------------------------------- light, scenery, camera
+
+
+def test_brightness_is_the_mean_of_coloured_light():
+    lamp = Lamp(np.array([0, 0, 1.0]), np.array([0.2, 0.5, 0.8]), wrap=0.0, darkness=0.0)
+    lights = Lights(np.array([0.3, 0.3, 0.6]), [lamp])
+    normal = np.array([[0, 0], [0, -1], [1, 0.0]])  # to the viewer, and up
+    np.testing.assert_allclose(lights.brightness(normal), [0.75 * 0.4 + 0.5, 0.4], atol=1e-12)
+    np.testing.assert_allclose(lights.tint.mean(), 1)
+
+
+def test_scenery_stays_in_range():
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        scene = background(rng)
+        assert scene.shape == (120, 120, 3)
+        assert np.isfinite(scene).all()
+        assert scene.min() > -1e-4
+        covered = occlude(scene, linear([30, 40, 60]), rng)
+        assert covered.shape == scene.shape
+
+
+def test_some_faces_are_occluded_and_some_cut_by_the_border():
+    grey = np.full((120, 120, 3), 0.3, np.float32)
+    hidden, cut = [], []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        changed = np.abs(occlude(grey, linear([30, 40, 60]), rng) - grey).max(-1) > 0.01
+        hidden.append(changed.mean())
+        picture = photograph(grey, rng)
+        edges = picture[0], picture[-1], picture[:, 0], picture[:, -1]
+        cut.append(any(not edge.any() for edge in edges))
+    assert 0.15 < (np.array(hidden) > 0).mean() < 0.35
+    assert max(hidden) < 0.8
+    assert 0.04 < np.mean(cut) < 0.2
+
+
+# ---------------------------------------------------------------- the real assets
+
+
+@pytest.fixture(scope="module")
+def wardrobe(shared_folder, head, base_vertices):
+    return load_wardrobe(shared_folder / "assets" / "makehuman", head, base_vertices)
+
+
+def test_real_assets_fit_the_head(wardrobe, head):
+    assert len(wardrobe.skins) >= 15
+    assert len(wardrobe.hair) >= 8
+    assert wardrobe.hats
+    assert {style.is_long for style in wardrobe.hair} == {True, False}
+    eyes = head.mean[head.triangles[head.part == 1]].reshape(-1, 3).mean(0)
+    for garment in wardrobe.hair + wardrobe.hats:
+        verts = (garment.follow @ head.mean + garment.offset - eyes) / 1000  # mm
+        top = verts[:, 1].max()
+        assert 60 < top < 320
+        assert np.abs(verts[:, 0].mean() + eyes[0] / 1000) < 25  # about the middle
+        wider = garment.follow @ (head.mean * (1.2, 1, 1)) + garment.offset
+        assert np.ptp(wider[:, 0]) > np.ptp(verts[:, 0]) * 1000  # it follows the head
+    face = head.mean[head.triangles].mean(1)[:, 2] > np.percentile(head.mean[:, 2], 80)
+    uv = wardrobe.skin_uv[face & (head.part == SKIN)]
+    assert (uv > 0).all()
+    assert np.ptp(uv, axis=1).max() < 0.1  # no triangle spans a seam
+
+
+def test_real_skins_have_lips_where_the_head_has_them(wardrobe, head):
+    # Redder than the chin below them, in most skins: the texture lies right on the face.
+    landmarks = load_morphable(OPEN_FOLDER)
+    rows = landmarks.keypoints
+    marks = landmarks.u[rows].numpy().reshape(68, 3)
+    lip = (marks[57] + marks[66]) / 2
+    chin = (marks[8] + 2 * marks[57]) / 3
+    centres = head.mean[head.triangles].mean(1)
+
+    def colour(skin, point):
+        near = np.linalg.norm(centres - point, axis=1) + 1e9 * (head.part != SKIN)
+        uv = wardrobe.skin_uv[near.argsort()[:12]].mean(1)
+        return skin.look_up(*uv.T)[0].mean(0)
+
+    redder = []
+    for skin in wardrobe.skins:
+        (b0, g0, r0), (b1, g1, r1) = colour(skin, lip), colour(skin, chin)
+        redder.append(r0 / (g0 + b0) > r1 / (g1 + b1))
+    assert np.mean(redder) > 0.8
+
+
+def test_a_missing_texture_is_one_clear_error(shared_folder, tmp_path, head, base_vertices):
+    source = shared_folder / "assets" / "makehuman"
+    (tmp_path / "hair").mkdir()
+    for name in ("core/base.obj", "textures/young_lightskinned_male_diffuse.png"):
+        (tmp_path / name.split("/")[-1]).write_bytes((source / name).read_bytes())
+    for suffix in ("obj", "mhclo", "mhmat"):
+        file = source / "base" / "hair" / "short04" / f"short04.{suffix}"
+        (tmp_path / "hair" / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(io.InputError, match=r"short04\.mhclo: its texture is not"):
+        load_wardrobe(tmp_path, head, base_vertices)
+    (tmp_path / "short04_diffuse.png").write_bytes(
+        cv2.imencode(".png", np.full((16, 16, 4), 255, np.uint8))[1].tobytes()
+    )
+    assert len(load_wardrobe(tmp_path, head, base_vertices).hair) == 1
