@@ -31,9 +31,9 @@ from utils import ddfa, io, optimization
 from utils.inference import choose_device, make_regressor
 from utils.packed import pack
 from utils.params import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
+from utils.progress import Progress
 from utils.rasterize import rasterize
 from utils.render3d import draw_faces
-from utils.progress import Progress
 
 STEPS = 3  # of training a run; the first of ours still grows the heap
 

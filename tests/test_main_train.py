@@ -6,122 +6,14 @@ import pickle
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 
 import benchmark
 import main_train
-from loss_definition import SynergyLoss
 from model_building import build_model, load_weights
-from utils import ddfa, io
+from utils import checkpoint, ddfa, io, optimization
 from utils.params import ROOT, load_morphable
-
-# rounding alone moves the reference's steps 2-10 by up to 15 % (README beside the vectors)
-FIRST_STEP_TOLERANCE, LATER_STEPS_TOLERANCE = 1e-3, 0.25
-
-
-# ---------------------------------------------------------------- optimiser and schedule
-
-
-def test_ten_steps_follow_the_reference(reference, tiny_morphable, tmp_path):
-    path = tmp_path / "weights.pth.tar"
-    torch.save({"state_dict": reference.state_dict(tiny_morphable)}, path)
-    model = build_model(morphable=tiny_morphable, recipe="released")
-    load_weights(model, path)
-    for head in ("ori", "shape", "exp"):
-        getattr(model.I2P.backbone, f"classifier_{head}")[0].p = 0.0
-    optimizer = main_train.build_optimizer(model, base_lr=0.01)
-    criterion = SynergyLoss("released")
-    inputs = ddfa.preprocess(reference.tensor("train_images"))
-    targets = reference.tensor("train_targets")
-    rows = []
-    model.train()
-    for _ in range(10):
-        total, parts = criterion(model(inputs), targets, model)
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-        rows.append([part.item() for part in parts.values()] + [total.item()])
-    expected = reference.arrays["trajectory"]
-    np.testing.assert_allclose(rows[0], expected[0], rtol=FIRST_STEP_TOLERANCE)
-    np.testing.assert_allclose(rows[1:], expected[1:], rtol=LATER_STEPS_TOLERANCE)
-    for part, sums in reference.facts["weights_after_10_steps"].items():
-        weights = torch.cat([p.detach().flatten() for p in getattr(model, part).parameters()])
-        assert weights.double().abs().sum().item() == pytest.approx(sums["abs_sum"], rel=1e-3)
-        assert weights.double().sum().item() == pytest.approx(sums["sum"], rel=1e-2)
-
-
-def test_optimiser_by_hand():
-    """Two steps of Nesterov momentum with weight decay on one weight."""
-    layer = torch.nn.Linear(1, 1, bias=False).double()
-    layer.weight.data.fill_(2.0)
-    optimizer = main_train.build_optimizer(layer, base_lr=0.1)
-    weight, velocity = 2.0, 0.0
-    for gradient in (0.5, -0.25):
-        layer.weight.grad = torch.full((1, 1), gradient, dtype=torch.float64)
-        optimizer.step()
-        slope = gradient + 5e-4 * weight
-        velocity = 0.9 * velocity + slope
-        weight -= 0.1 * (slope + 0.9 * velocity)
-        assert layer.weight.item() == pytest.approx(weight, rel=1e-12)
-
-
-def test_learning_rate_of_every_epoch(reference):
-    args = main_train.get_args_parser().parse_args([])
-    rates = [
-        main_train.learning_rate(epoch, args.base_lr, args.warmup, args.milestones)
-        for epoch in range(1, args.epochs + 1)
-    ]
-    np.testing.assert_allclose(rates, reference.arrays["lr_by_epoch"], rtol=1e-12)
-
-
-# ---------------------------------------------------------------- steps that are not finite
-
-
-@pytest.fixture
-def guarded(tiny_morphable):
-    torch.manual_seed(0)
-    model = build_model("mobilenet_025", morphable=tiny_morphable)
-    guard = main_train.GuardedStep(model, main_train.build_optimizer(model, 0.01))
-    return model, guard
-
-
-def run_step(model, guard, targets):
-    images = torch.randint(0, 256, (4, 120, 120, 3), dtype=torch.uint8)
-    progress = main_train.Progress(steps=99, print_freq=99, world_size=1)
-    main_train.train_one_epoch(model, SynergyLoss(), guard, [(images, targets)], progress)
-
-
-def learned_state(model, guard):
-    state = {k: v.clone() for k, v in model.state_dict().items() if "num_batches" not in k}
-    momenta = [s["momentum_buffer"].clone() for s in guard.optimizer.state.values()]
-    return [*state.values(), *momenta]
-
-
-def test_step_with_a_bad_gradient_changes_nothing(guarded):
-    model, guard = guarded
-    run_step(model, guard, torch.zeros(4, 62))
-    before = learned_state(model, guard)
-    run_step(model, guard, torch.full((4, 62), torch.nan))
-    after = learned_state(model, guard)
-    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    assert (guard.skipped, guard.in_a_row) == (1, 1)
-    run_step(model, guard, torch.zeros(4, 62))
-    assert not torch.equal(learned_state(model, guard)[-1], before[-1])
-    assert (guard.skipped, guard.in_a_row) == (1, 0)
-
-
-def test_fifty_bad_steps_in_a_row_stop_the_run(guarded):
-    _, guard = guarded
-    for parameter in guard.parameters:
-        parameter.grad = torch.full_like(parameter, torch.inf)
-    statistics = guard.snapshot()
-    for _ in range(49):
-        assert not guard.step(statistics)
-    with pytest.raises(io.InputError, match="50 steps in a row"):
-        guard.step(statistics)
-
 
 # ---------------------------------------------------------------- whole runs
 
@@ -166,6 +58,7 @@ def flags(data, morphable_folder, tmp_path):
         "--save_val_freq": 1,
         "--print-freq": 1,
         "--snapshot": tmp_path / "ckpts" / "Tiny",
+        "--plot": tmp_path / "results" / "training.png",
     }
 
 
@@ -178,18 +71,18 @@ def run(flags, *switches):
     return io.run_command(main_train.main, args)
 
 
-def checkpoint(tmp_path, epoch):
+def saved(tmp_path, epoch):
     return tmp_path / "ckpts" / f"Tiny_checkpoint_epoch_{epoch}.pth.tar"
 
 
-@pytest.mark.parametrize("optimizer", main_train.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", optimization.OPTIMIZERS)
 def test_train_resume_load_and_benchmark(
     flags, tmp_path, data, morphable_folder, capsys, optimizer
 ):
     flags |= {"--optimizer": optimizer}
     log_file = tmp_path / "logs" / "train.log"
     assert run(flags | {"--ema": 0.5, "--log-file": log_file}, "--test_initial") == 0
-    whole = io.read_checkpoint(checkpoint(tmp_path, 2))
+    whole = io.read_checkpoint(saved(tmp_path, 2))
     assert (whole["epoch"], whole["arch"], whole["recipe"]) == (2, "mobilenet_025", "paper")
     for text in (capsys.readouterr().out, log_file.read_text()):
         assert text.count("4 images, NME") == 3
@@ -197,9 +90,9 @@ def test_train_resume_load_and_benchmark(
         assert "img/s, ETA" in text
 
     # from epoch 1 on, a resumed run gives the same bits
-    checkpoint(tmp_path, 2).unlink()
-    assert run(flags | {"--ema": 0.5, "--resume": checkpoint(tmp_path, 1)}) == 0
-    resumed = io.read_checkpoint(checkpoint(tmp_path, 2))
+    saved(tmp_path, 2).unlink()
+    assert run(flags | {"--ema": 0.5, "--resume": saved(tmp_path, 1)}) == 0
+    resumed = io.read_checkpoint(saved(tmp_path, 2))
     for entry in ("state_dict", "raw_state_dict"):
         for key, value in whole[entry].items():
             assert torch.equal(value, resumed[entry][key]), key
@@ -209,34 +102,11 @@ def test_train_resume_load_and_benchmark(
 
     # both files that a run leaves can be scored, and agree
     means = []
-    for path in (checkpoint(tmp_path, 2), tmp_path / "ckpts" / "Tiny_weights.pth.tar"):
+    for path in (saved(tmp_path, 2), tmp_path / "ckpts" / "Tiny_weights.pth.tar"):
         model = build_model("mobilenet_025", morphable=load_morphable(morphable_folder))
         load_weights(model, path)
         means.append(benchmark.evaluate(model, data / "test", "cpu")["nme"]["image_mean"])
     assert means[0] == pytest.approx(means[1], rel=1e-2)
-
-
-def test_averaged_weights_get_batch_norm_statistics_of_their_own(tiny_morphable):
-    """Eval mode must see what train mode saw; halved weights stand for averaged ones."""
-    torch.manual_seed(0)
-    model = build_model("mobilenet_025", morphable=tiny_morphable)
-    images = torch.randint(0, 256, (32, 120, 120, 3), dtype=torch.uint8)
-    batches = [(images, torch.zeros(32, 62))]
-    main_train.measure_batch_norms(model, batches)
-    with torch.no_grad():
-        for parameter in model.I2P.backbone.parameters():
-            parameter.mul_(0.5)
-    inputs = ddfa.preprocess(images, ddfa.BENCHMARK)
-
-    def gap():
-        with torch.no_grad():
-            seen, used = (model.train(mode).I2P(inputs)[1] for mode in (True, False))
-        return ((seen - used).norm() / seen.norm()).item()
-
-    assert gap() > 0.2
-    model.train()
-    main_train.measure_batch_norms(model, batches)
-    assert gap() < 0.05
 
 
 def test_dry_run_writes_nothing(flags, tmp_path, capsys):
@@ -256,7 +126,7 @@ def test_folders_that_were_not_given_are_logged(flags, monkeypatch, capsys):
 @pytest.mark.parametrize(("recipe", "optimizer"), [("released", "sgd"), ("corrected", "adamw")])
 def test_other_recipes_and_optimizers_train(flags, tmp_path, recipe, optimizer):
     assert run(flags | {"--recipe": recipe, "--optimizer": optimizer, "--epochs": 1}) == 0
-    entries = io.read_checkpoint(checkpoint(tmp_path, 1))
+    entries = io.read_checkpoint(saved(tmp_path, 1))
     assert entries["recipe"] == recipe
 
 
@@ -274,7 +144,7 @@ def test_two_processes_train_together(flags, tmp_path, launch, change):
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("2 x cpu") == 1  # one process writes the log
     assert "step 2/2" in done.stdout
-    assert checkpoint(tmp_path, 1).is_file()
+    assert saved(tmp_path, 1).is_file()
 
 
 # ---------------------------------------------------------------- bad input
@@ -326,12 +196,12 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(flags, tmp_path, capsys, ch
 )
 def test_resume_refuses_damaged_states(tiny_morphable, tmp_path, damage):
     model = build_model("mobilenet_025", morphable=tiny_morphable)
-    optimizer = main_train.build_optimizer(model, 0.01)
+    optimizer = optimization.build_optimizer(model, 0.01)
     path = tmp_path / "damaged.pth.tar"
-    main_train.save_checkpoint(path, 1, model, optimizer, None)
+    checkpoint.save_checkpoint(path, model, optimizer, None, {"epoch": 1, "step": 0})
     torch.save(io.read_checkpoint(path) | damage, path)
     with pytest.raises(io.InputError, match=r"damaged\.pth\.tar: cannot go on from it"):
-        main_train.resume(str(path), model, optimizer, None)
+        checkpoint.resume(str(path), model, optimizer, None)
 
 
 def test_resume_refuses_weights_other_recipes_and_optimizers(flags, tmp_path, capsys):
@@ -339,7 +209,7 @@ def test_resume_refuses_weights_other_recipes_and_optimizers(flags, tmp_path, ca
     capsys.readouterr()
     assert run(flags | {"--resume": tmp_path / "ckpts" / "Tiny_weights.pth.tar"}) == 2
     assert "weights only" in capsys.readouterr().err
-    assert run(flags | {"--resume": checkpoint(tmp_path, 1), "--recipe": "released"}) == 2
+    assert run(flags | {"--resume": saved(tmp_path, 1), "--recipe": "released"}) == 2
     assert "--recipe paper" in capsys.readouterr().err
-    assert run(flags | {"--resume": checkpoint(tmp_path, 1), "--optimizer": "adamw"}) == 2
+    assert run(flags | {"--resume": saved(tmp_path, 1), "--optimizer": "adamw"}) == 2
     assert "--optimizer" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 from utils.params import ROOT
 
 SCRIPTS = ("benchmark", "export", "main_train", "prepare_data", "singleImage")
-PARTS = ("utils.pose", "utils.crop", "utils.ddfa", "utils.rasterize")
+PARTS = ("utils.pose", "utils.crop", "utils.ddfa", "utils.packed", "utils.rasterize")
 LEAVES = ("utils.params", "utils.io", "utils")
 
 

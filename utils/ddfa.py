@@ -11,9 +11,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,9 +24,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from utils import io
+from utils.packed import hash_names, open_packed
 from utils.params import IMG_SIZE, N_LANDMARKS, N_PARAMS, PIXEL_MEAN, PIXEL_STD, ROOT
 
 JITTER_RANGE = (0.6, 1.4)
+JITTER_STREAM = 1  # of random numbers, beside the order of the images
+ROUND_TO_FLOOR = -0.5 + 1e-4  # added before rounding; the rest keeps whole numbers what they are
 ERASE_PROBABILITY = 0.01
 
 # AFLW2000-3D's files; "ALFW" is how the published ones are spelt
@@ -113,72 +119,85 @@ def _region_masks(height: int, width: int) -> torch.Tensor:
 # ---------------------------------------------------------------- colour jitter
 
 
-def jitter_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Change brightness, contrast and saturation in random order, each by a factor in [0.6, 1.4].
+def jitter_colours(
+    image: np.ndarray, factors: np.ndarray, order: np.ndarray | tuple[int, ...]
+) -> np.ndarray:
+    """Change brightness, contrast and saturation, one after the other.
 
     Args:
         image: (H, W, 3) uint8 BGR. Not modified.
-        rng: source of the order and the factors.
+        factors: (3,) of brightness, contrast and saturation; 1 changes nothing.
+        order: permutation of 0, 1, 2, the operations in turn.
     Returns:
-        (H, W, 3) uint8 BGR, equal to PIL's ImageEnhance on the same array.
+        (H, W, 3) uint8 BGR, as PIL's ImageEnhance makes it from the same array; a value in some
+        hundreds is off by one level, since OpenCV rounds where PIL cuts off.
     """
     operations = (adjust_brightness, adjust_contrast, adjust_saturation)
-    for index in rng.permutation(3):
-        image = operations[index](image, rng.uniform(*JITTER_RANGE))
+    for index in order:
+        image = operations[index](image, factors[index])
     return image
 
 
 def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
     """Blend with black; semantics of PIL.ImageEnhance.Brightness on (H, W, 3) uint8."""
-    return cv2.LUT(image, _blend(np.float32(0), np.arange(256, dtype=np.float32), factor))
+    return cv2.addWeighted(image, factor, image, 0, ROUND_TO_FLOOR)
 
 
 def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
     """Blend with the mean grey; semantics of PIL.ImageEnhance.Contrast on (H, W, 3) uint8."""
-    mean = np.floor(_luma(image).mean(dtype=np.float64) + 0.5).astype(np.float32)
-    return cv2.LUT(image, _blend(mean, np.arange(256, dtype=np.float32), factor))
+    mean = int(cv2.mean(_luma(image))[0] + 0.5)
+    return cv2.addWeighted(image, factor, image, 0, mean * (1 - factor) + ROUND_TO_FLOOR)
 
 
 def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the pixel's own grey; semantics of PIL.ImageEnhance.Color on (H, W, 3) uint8."""
-    return _blend(_luma(image)[:, :, None], image.astype(np.float32), factor)
+    """Blend with each pixel's grey; semantics of PIL.ImageEnhance.Color on (H, W, 3) uint8."""
+    grey = cv2.cvtColor(_luma(image), cv2.COLOR_GRAY2BGR)
+    return cv2.addWeighted(image, factor, grey, 1 - factor, ROUND_TO_FLOOR)
 
 
 def _luma(image: np.ndarray) -> np.ndarray:
-    """PIL's mode L of the three channels in array order, (H, W) float32 of whole numbers.
+    """Grey of (H, W, 3) uint8 in array order, (H, W) uint8.
 
     NOTE(released): the published pipeline hands a BGR array to PIL as if it were RGB, so blue has
-    red's weight here. 16-bit fixed point stays below 2**24: float32 is exact.
+    red's weight here.
     """
-    weights = np.array([19595, 38470, 7471], np.float32)
-    return np.floor((image.astype(np.float32) @ weights + 32768) / 65536)
-
-
-def _blend(start: np.ndarray, end: np.ndarray, factor: float) -> np.ndarray:
-    # PIL computes in float32, clips, and cuts the fraction off; in place, memory is the bottleneck
-    blended = end - start
-    blended *= np.float32(factor)
-    blended += start
-    return blended.clip(0, 255, out=blended).astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
 # ---------------------------------------------------------------- training set
 
 
-class TrainingCrops(Dataset):
+class Batch(NamedTuple):
+    """B training crops.
+
+    Attributes:
+        images: (B, 120, 120, 3) uint8 BGR, after colour jitter.
+        params_w: (B, 62) whitened targets.
+        rows: (B,) of the list; where an image could not be read, those of the one in its place.
+        unreadable: an error line for every such image.
+    """
+
+    images: torch.Tensor
+    params_w: torch.Tensor
+    rows: torch.Tensor
+    unreadable: list[str]
+
+
+class TrainingCrops:
     """120x120 crops with their whitened parameters, in 3DDFA's files.
 
-    An item is (image (120, 120, 3) uint8 BGR after colour jitter, params_w (62,) float32). It
-    depends on (seed, epoch, index) only: not on workers, batches or order.
+    What a batch holds depends on seed, epoch and rows only: not on workers,
+    batches or order. A picture that cannot be read is reported there and another stands in for it.
 
     Args:
-        root: folder the names of the list are relative to.
+        root: folder the names of the list are relative to, or a file of `prepare_data.py pack`.
         list_file: text, one image name a line.
         params_file: (N, 62) or (N, 102) whitened parameters, `.pkl` or `.npy`; row i belongs to
             line i; of 102 entries (40 more for texture) the first 62 are used.
         seed: seed of jitter and order.
     Raises:
-        InputError: a file is missing or damaged, or list and parameters differ in length.
+        InputError: a file is missing or damaged, list and parameters differ in length, or the
+            packed file was made from another list.
     """
 
     def __init__(
@@ -192,7 +211,6 @@ class TrainingCrops(Dataset):
         self.names = io.read_list(list_file)
         self.params_w = _read_params(params_file)  # (N, 62)
         self.seed = seed
-        self.epoch = 0
         if not self.names:
             raise io.InputError(f"{list_file}: lists no image")
         if len(self.names) != len(self.params_w):
@@ -200,20 +218,61 @@ class TrainingCrops(Dataset):
                 f"{list_file} lists {len(self.names)} images but {params_file} holds "
                 f"{len(self.params_w)} rows; they must belong together"
             )
+        self.pixels = open_packed(self.root, self.names) if self.root.is_file() else None
+        self.factors, self.order = self._draw_jitter(epoch=0)
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        image = read_crop(self.root / self.names[index])
-        image = jitter_colours(image, np.random.default_rng((self.seed, self.epoch, index)))
-        return torch.from_numpy(image), self.params_w[index]
+    def batch(self, rows: list[int]) -> Batch:
+        """Read and jitter the images of these rows.
+
+        Raises:
+            InputError: none of them is readable.
+        """
+        images = np.empty((len(rows), IMG_SIZE, IMG_SIZE, 3), np.uint8)
+        readable, unreadable = [], []  # places in the batch, error lines
+        for place, row in enumerate(rows):
+            try:
+                image = self.read(row)
+            except io.InputError as error:
+                unreadable.append(str(error))
+                continue
+            images[place] = jitter_colours(image, self.factors[row], self.order[row])
+            readable.append(place)
+        if not readable:
+            raise io.InputError(f"{unreadable[0]}; nor can the rest of this batch be read")
+        rows = torch.tensor(rows)
+        if unreadable:
+            missing = np.setdiff1d(np.arange(len(rows)), readable)
+            stand_ins = np.resize(readable, len(missing))
+            images[missing], rows[missing] = images[stand_ins], rows[stand_ins]
+        return Batch(torch.from_numpy(images), self.params_w[rows], rows, unreadable)
+
+    def read(self, row: int) -> np.ndarray:
+        """The crop as it is stored, (120, 120, 3) uint8 BGR.
+
+        Raises:
+            InputError: unreadable, or of another size.
+        """
+        return read_crop(self.root / self.names[row]) if self.pixels is None else self.pixels[row]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of names and targets: a run can go on only with the data it began with."""
+        digest = hashlib.sha256(hash_names(self.names).encode())
+        digest.update(self.params_w.numpy())
+        return digest.hexdigest()
 
     def at_epoch(self, epoch: int) -> TrainingCrops:
         """The same crops with the jitter of another epoch; names and parameters are shared."""
         other = copy.copy(self)
-        other.epoch = epoch
+        other.factors, other.order = self._draw_jitter(epoch)
         return other
+
+    def _draw_jitter(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng((self.seed, epoch, JITTER_STREAM))
+        factors = rng.uniform(*JITTER_RANGE, (len(self), 3))
+        return factors, rng.random((len(self), 3)).argsort(axis=1)  # (N, 3) both
 
 
 def _read_params(path: str | os.PathLike) -> torch.Tensor:
@@ -226,20 +285,33 @@ def _read_params(path: str | os.PathLike) -> torch.Tensor:
 
 
 class EpochBatches:
-    """Batches of one epoch: a permutation by (seed, epoch), shared out evenly over the ranks.
+    """Batches of one epoch: a permutation by (seed, epoch), each batch shared out over the ranks.
 
-    What does not fill a batch on every rank is left to another epoch; a set smaller than that is
-    one short batch.
+    Images that do not fill the last batch are left to another epoch; a set smaller than a batch is
+    one short batch. Of a batch, rank r has images r, r + world_size, ...
+
+    Args:
+        count: images of the set.
+        batch_size: images a step, over all ranks.
+        seed, epoch: fix the order.
+        rank, world_size: this process of a distributed run.
+        start: batches to leave out, because they are done.
     """
 
     def __init__(
-        self, count: int, batch_size: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        world_size: int = 1,
+        start: int = 0,
     ):
         order = np.random.default_rng((seed, epoch)).permutation(count)
-        per_rank = count // world_size
-        length = max(per_rank // batch_size, 1) * batch_size
-        mine = order[rank : per_rank * world_size : world_size][:length]
-        self.batches = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
+        order = order[: max(count // batch_size, 1) * batch_size]
+        first = [order[i : i + batch_size] for i in range(0, len(order), batch_size)][start:]
+        self.batches = [batch[rank::world_size] for batch in first]
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -255,19 +327,21 @@ def training_loader(
     workers: int = 4,
     rank: int = 0,
     world_size: int = 1,
+    start: int = 0,
 ) -> DataLoader:
-    """Batches ((B, 120, 120, 3) uint8, (B, 62) float32) of one epoch, the same for any `workers`.
+    """`Batch`es of one epoch, the same for any `workers`.
 
     Args:
         crops: the training set; its seed and `epoch` fix order and jitter.
-        batch_size: images a batch on this rank.
+        batch_size: images a step, over all ranks.
         epoch: counted from 1 or 0, as the caller likes.
         workers: loading processes; 0 loads in this one.
         rank: this process of a distributed run.
         world_size: number of its processes.
+        start: steps of the epoch that are done.
     """
-    batches = EpochBatches(len(crops), batch_size, crops.seed, epoch, rank, world_size)
-    return _loader(crops.at_epoch(epoch), batches, workers)
+    batches = EpochBatches(len(crops), batch_size, crops.seed, epoch, rank, world_size, start)
+    return _loader(crops.at_epoch(epoch).batch, batches, workers)
 
 
 # ---------------------------------------------------------------- test set
@@ -389,7 +463,7 @@ def evaluation_loader(crops: EvaluationCrops, batch_size: int, workers: int = 0)
     """Batches (B, 120, 120, 3) uint8 in the order of the list, the last one shorter."""
     order = range(len(crops))
     batches = [list(order[i : i + batch_size]) for i in range(0, len(crops), batch_size)]
-    return _loader(crops, batches, workers)
+    return _loader(functools.partial(_items, crops), batches, workers)
 
 
 # ---------------------------------------------------------------- shared
@@ -431,28 +505,34 @@ def _one_opencv_thread() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-class _Batched(Dataset):
-    """Fetches a whole batch; an unreadable file becomes the batch, for `_Loader` to raise."""
+class _Fetch(Dataset):
+    """Calls `fetch(rows)` for a batch; an InputError becomes the batch, for `_Loader` to raise."""
 
-    def __init__(self, items: Dataset):
-        self.items = items
+    def __init__(self, fetch: Callable[[list[int]], object]):
+        self.fetch = fetch
 
-    def __getitems__(self, indices: list[int]) -> list | io.InputError:
+    def __getitems__(self, rows: list[int]) -> object:
         try:
-            return [self.items[index] for index in indices]
+            return self.fetch(rows)
         except io.InputError as error:
             return error
 
 
-def _collate(items: list | io.InputError) -> list[torch.Tensor] | torch.Tensor | io.InputError:
-    return items if isinstance(items, io.InputError) else default_collate(items)
+def _items(dataset: Dataset, rows: list[int]) -> torch.Tensor:
+    return default_collate([dataset[row] for row in rows])
 
 
-def _loader(items: Dataset, batches: EpochBatches | list[list[int]], workers: int) -> DataLoader:
+def _as_fetched(batch: object) -> object:
+    return batch
+
+
+def _loader(
+    fetch: Callable[[list[int]], object], batches: EpochBatches | list[list[int]], workers: int
+) -> DataLoader:
     return _Loader(
-        _Batched(items),
+        _Fetch(fetch),
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=_as_fetched,
         pin_memory=torch.cuda.is_available(),
     )

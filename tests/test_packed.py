@@ -1,0 +1,85 @@
+"""Packed crops: the folder's pixels, whole files only, and files that do not belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from utils import ddfa, io, packed
+
+NAMES = [f"{i}.png" for i in range(5)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five random crops, their list and targets."""
+    rng = np.random.default_rng(0)
+    for name in NAMES:
+        io.write_image(tmp_path / name, rng.integers(0, 256, packed.CROP, np.uint8))
+    io.write_list(tmp_path / "crops.list", NAMES)
+    io.write_array(tmp_path / "params.npy", rng.standard_normal((5, 62)).astype(np.float32))
+    return tmp_path
+
+
+@pytest.fixture
+def packed_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same crops in one file, made in chunks of two."""
+    monkeypatch.setattr(packed, "CHUNK", 2)
+    packed.pack(lambda name: ddfa.read_crop(folder / name), NAMES, folder / "p" / "c.npy", 2)
+    return folder / "p" / "c.npy"
+
+
+def test_packed_batches_equal_those_of_the_folder(folder, packed_file):
+    files = folder / "crops.list", folder / "params.npy"
+    from_folder, from_file = (
+        ddfa.TrainingCrops(root, *files, seed=3).at_epoch(2).batch([4, 0, 3])
+        for root in (folder, packed_file)
+    )
+    for one, other in zip(from_folder[:3], from_file[:3], strict=True):
+        assert torch.equal(one, other)
+    packed.check_packed(packed_file, NAMES)
+
+
+def test_other_pixels_and_other_lists_are_found_out(packed_file):
+    with pytest.raises(io.InputError, match=r"c\.npy: packed from another list"):
+        packed.open_packed(packed_file, NAMES[::-1])
+    pixels = np.load(packed_file, mmap_mode="r+")
+    pixels[3, 60, 60, 1] ^= 1
+    pixels.flush()
+    with pytest.raises(io.InputError, match=r"c\.npy: its pixels are not those"):
+        packed.check_packed(packed_file, NAMES)
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000])
+def test_files_that_break_off(packed_file, size):
+    packed_file.write_bytes(packed_file.read_bytes()[:size])
+    with pytest.raises(io.InputError, match=r"c\.npy: not a packed file .*prepare_data\.py pack"):
+        packed.open_packed(packed_file, NAMES)
+
+
+def test_hashes_must_be_there(packed_file):
+    packed_file.with_suffix(".json").unlink()
+    with pytest.raises(io.InputError, match=r"c\.json"):
+        packed.open_packed(packed_file, NAMES)
+
+
+def test_nothing_is_left_of_a_set_with_an_unreadable_crop(folder):
+    (folder / NAMES[3]).write_bytes(b"")
+    with pytest.raises(io.InputError, match=r"3\.png"):
+        packed.pack(lambda name: ddfa.read_crop(folder / name), NAMES, folder / "p" / "c.npy", 2)
+    assert list((folder / "p").iterdir()) == []
+
+
+def test_a_full_disk_is_told_before_any_work(folder, monkeypatch):
+    usage = packed.shutil.disk_usage(folder)._replace(free=1000)
+    monkeypatch.setattr(packed.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(io.InputError, match=r"c\.npy: needs 0\.0 GB"):
+        packed.pack(lambda _: 1 / 0, NAMES, folder / "c.npy", 1)
+
+
+def test_the_name_ends_in_npy(folder):
+    with pytest.raises(io.InputError, match=r"ends in \.npy"):
+        packed.pack(lambda _: 1 / 0, NAMES, folder / "crops.bin", 1)
