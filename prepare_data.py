@@ -324,6 +324,35 @@ def _write_training_set(
     return errors
 
 
+def pack(args: argparse.Namespace) -> int:
+    """All crops of a training set in one memory-mapped file, for faster loading."""
+    from utils.ddfa import read_crop
+    from utils.io import read_list
+    from utils.packed import check_packed, write_packed
+
+    names = read_list(args.list)
+    if not args.verify:
+        write_packed(lambda name: read_crop(args.root / name), names, args.output, args.workers)
+    check_packed(args.output, names)
+    print(f"{args.output}: {len(names)} crops, as packed; train with --root {args.output}")
+    return 0
+
+
+def add_pack(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("pack", help=pack.__doc__)
+    add = parser.add_argument
+    add("--root", type=Path, default="train_aug_120x120", help="folder (default: %(default)s)")
+    add(
+        "--list",
+        default="3dmm_data/train_aug_120x120.list.train",
+        help="names of the crops (default: %(default)s)",
+    )
+    add("--output", default="train_aug_120x120.npy", help="file (default: %(default)s)")
+    add("--verify", action="store_true", help="write nothing, compare the file with its hash")
+    add("--workers", type=int, default=os.cpu_count(), help="threads (default: one a core)")
+    parser.set_defaults(run=pack)
+
+
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -335,6 +364,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add_folder(commands)
     add_synthetic(commands)
     add_open_model(commands)
+    add_pack(commands)
     add_check(commands)
     return parser
 

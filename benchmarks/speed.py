@@ -29,7 +29,7 @@ from loss_definition import SynergyLoss
 from model_building import SynergyNet, build_model
 from utils import ddfa, io, optimization
 from utils.inference import choose_device, make_regressor
-from utils.packed import pack
+from utils.packed import write_packed
 from utils.params import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
 from utils.progress import Progress
 from utils.rasterize import rasterize
@@ -107,7 +107,9 @@ def loading(folder: Path, count: int, device: torch.device) -> dict[str, Stage]:
         io.write_image(folder / name, smooth)
     io.write_list(folder / "list", names)
     io.write_array(folder / "params.npy", np.zeros((count, N_PARAMS), np.float32))
-    pack(lambda name: ddfa.read_crop(folder / name), names, folder / "packed.npy", workers=1)
+    write_packed(
+        lambda name: ddfa.read_crop(folder / name), names, folder / "packed.npy", workers=1
+    )
     from_folder, from_packed = (
         ddfa.TrainingCrops(root, folder / "list", folder / "params.npy")
         for root in (folder, folder / "packed.npy")

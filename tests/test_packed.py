@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import prepare_data
 from utils import ddfa, io, packed
 
 NAMES = [f"{i}.png" for i in range(5)]
@@ -28,7 +29,9 @@ def folder(tmp_path: Path) -> Path:
 def packed_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same crops in one file, made in chunks of two."""
     monkeypatch.setattr(packed, "CHUNK", 2)
-    packed.pack(lambda name: ddfa.read_crop(folder / name), NAMES, folder / "p" / "c.npy", 2)
+    packed.write_packed(
+        lambda name: ddfa.read_crop(folder / name), NAMES, folder / "p" / "c.npy", 2
+    )
     return folder / "p" / "c.npy"
 
 
@@ -69,7 +72,9 @@ def test_hashes_must_be_there(packed_file):
 def test_nothing_is_left_of_a_set_with_an_unreadable_crop(folder):
     (folder / NAMES[3]).write_bytes(b"")
     with pytest.raises(io.InputError, match=r"3\.png"):
-        packed.pack(lambda name: ddfa.read_crop(folder / name), NAMES, folder / "p" / "c.npy", 2)
+        packed.write_packed(
+            lambda name: ddfa.read_crop(folder / name), NAMES, folder / "p" / "c.npy", 2
+        )
     assert list((folder / "p").iterdir()) == []
 
 
@@ -77,9 +82,29 @@ def test_a_full_disk_is_told_before_any_work(folder, monkeypatch):
     usage = packed.shutil.disk_usage(folder)._replace(free=1000)
     monkeypatch.setattr(packed.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(io.InputError, match=r"c\.npy: needs 0\.0 GB"):
-        packed.pack(lambda _: 1 / 0, NAMES, folder / "c.npy", 1)
+        packed.write_packed(lambda _: 1 / 0, NAMES, folder / "c.npy", 1)
 
 
 def test_the_name_ends_in_npy(folder):
     with pytest.raises(io.InputError, match=r"ends in \.npy"):
-        packed.pack(lambda _: 1 / 0, NAMES, folder / "crops.bin", 1)
+        packed.write_packed(lambda _: 1 / 0, NAMES, folder / "crops.bin", 1)
+
+
+def test_the_command_packs_verifies_and_finds_damage(folder, capsys):
+    flags = ["pack", "--root", folder, "--list", folder / "crops.list", "--workers", 1]
+    flags += ["--output", folder / "c.npy"]
+
+    def run(*switches):
+        arguments = [str(flag) for flag in (*flags, *switches)]
+        return io.run_command(
+            prepare_data.main, prepare_data.get_args_parser().parse_args(arguments)
+        )
+
+    assert run() == 0
+    assert "c.npy: 5 crops, as packed" in capsys.readouterr().out
+    assert run("--verify") == 0
+    data = bytearray((folder / "c.npy").read_bytes())
+    data[-1] ^= 255
+    (folder / "c.npy").write_bytes(data)
+    assert run("--verify") == 2
+    assert "c.npy: its pixels are not" in capsys.readouterr().err

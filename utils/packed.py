@@ -28,7 +28,7 @@ CHUNK = 1024  # images that are read, written and hashed at a time
 ADVICE = "make it anew with prepare_data.py pack"
 
 
-def pack(
+def write_packed(
     read: Callable[[str], np.ndarray], names: list[str], output: str | os.PathLike, workers: int
 ) -> None:
     """Write the crops of a list into one file, whole or not at all.
