@@ -214,6 +214,53 @@ def test_command_prints_and_writes_everything(command, capsys):
         assert picture.std() > 10
 
 
+def test_several_models_are_compared(command, capsys, tmp_path):
+    """Two checkpoints and somebody's landmarks, which are the labels."""
+    labels = EvaluationCrops(command["data"]).labels
+    np.savez(tmp_path / "labels.npz", landmarks=labels.landmarks)
+    other = shutil.copy(command["weights"], tmp_path / "other.pth.tar")
+    arguments = [f"--{name}={value}" for name, value in command.items() if name != "weights"]
+    arguments += ["-w", str(command["weights"]), str(other), "--flip", "--corrupt"]
+    arguments += ["--predictions", str(tmp_path / "labels.npz")]
+    args = benchmark.get_args_parser().parse_args(arguments)
+    assert io.run_command(benchmark.main, args) == 0
+    printed = capsys.readouterr().out
+    output = Path(command["output"])
+    comparison = io.read_json(output / "comparison.json")
+    models = {model["name"]: model for model in comparison["models"]}
+    assert list(models) == ["w", "other", "labels"]
+    assert models["w"]["flip"] is True
+    assert models["w"]["nme"]["mean"] == models["other"]["nme"]["mean"] > 0
+    assert models["labels"]["nme"]["mean"] == 0
+    assert models["labels"]["pose_mae"] is None
+    pairs = {(p["first"], p["second"]): p for p in comparison["pairs"]}
+    assert pairs["w", "other"]["nme"]["p_value"] == 1
+    assert pairs["w", "labels"]["nme"]["difference"] == pytest.approx(models["w"]["nme"]["mean"])
+    assert "w - other, NME: +0.000 %" in printed
+    assert io.read_json(output / "benchmark.json")["weights"] == str(command["weights"])
+    robustness = io.read_json(output / "robustness.json")
+    assert list(robustness) == ["w", "other"]
+    assert robustness["w"]["blur"][0] == pytest.approx(models["w"]["nme"]["mean"])
+    assert "Robustness of w (NME" in printed
+    page = (output / "report.html").read_text()
+    assert f"<b>{models['labels']['nme']['mean']:.3f}</b>" in page
+    assert io.file_hash(command["weights"]) in page
+
+
+def test_refined_landmarks_are_scored_when_asked(model, data):
+    plain, refined = (benchmark.evaluate(model, data, refined=r) for r in (False, True))
+    assert plain["nme"]["mean"] != refined["nme"]["mean"]
+    assert plain["pose_mae_exact"]["mean"] == pytest.approx(
+        refined["pose_mae_exact"]["mean"], abs=1e-3
+    )
+    assert (plain["refined"], refined["refined"]) == (False, True)
+
+
+def test_names_are_short_where_they_can_be():
+    names = benchmark.unique_names(["a/best.pth.tar", "b/best.pth.tar", "c/other.npz"])
+    assert list(names.values()) == ["a/best.pth.tar", "b/best.pth.tar", "other"]
+
+
 def test_whitening_replaces_the_checkpoints(command, tmp_path):
     stored = io.read_pickle(Path(command["morphable"]) / "param_whitening.pkl")
     other = {"mean": stored["param_mean"] + 1, "std": stored["param_std"]}
@@ -254,11 +301,6 @@ def test_open_folders_are_announced_when_nothing_real_is_there(command, monkeypa
     assert "3dmm_data/ has no Basel Face Model: using the open morphable model" in printed
     assert run(command | {"data": data, "morphable": morphable}) == 0  # as the user asked
     assert " has no " not in capsys.readouterr().out
-
-
-def test_captions_round_every_kind_of_float():
-    text = benchmark._angles(np.float32(65.6), -0.04, 18)
-    assert text == "yaw 65.6, pitch 0.0, roll 18.0 degrees"
 
 
 def test_shipped_weights_on_the_shipped_test_set(tmp_path):
@@ -390,6 +432,17 @@ def no_batch(command: dict) -> str:
     return "--batch-size 0: must be at least 1"
 
 
+def nothing_to_score(command: dict) -> str:
+    del command["weights"]
+    return "nothing to score"
+
+
+def predictions_of_other_images(command: dict) -> str:
+    command["predictions"] = command["data"] / "p.npz"
+    np.savez(command["predictions"], landmarks=np.zeros((COUNT + 1, 2, 68)))
+    return f"{command['predictions']}: landmarks of shape ({COUNT + 1}, 2, 68), expected"
+
+
 def unknown_device(command: dict) -> str:
     command["device"] = "tpu"
     return "unknown device 'tpu'"
@@ -423,6 +476,8 @@ def unknown_device(command: dict) -> str:
         whitening_needed,
         other_image_size,
         no_batch,
+        nothing_to_score,
+        predictions_of_other_images,
         unknown_device,
     ],
 )
