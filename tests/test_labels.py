@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 import torch
 
-from model_building import build_model
+from model_building import SynergyNet, build_model
 from utils import io, labels
 from utils.crop import crop_to_photo, roi_box_from_landmarks
 from utils.labels import FaceLabel
@@ -33,19 +33,19 @@ def random_label(seed: int, morphable: MorphableModel) -> FaceLabel:
     return FaceLabel(pose, coefficients[:N_SHAPE], coefficients[N_SHAPE:])
 
 
-def decode(params: np.ndarray, morphable: MorphableModel) -> np.ndarray:
+def decode(params: np.ndarray, model: SynergyNet) -> np.ndarray:
     """(3, 68) crop px by the network's own decoder, float64."""
-    model = build_model(morphable=morphable).double()
     params_w = (torch.from_numpy(params) - model.param_mean) / model.param_std
     return model.landmarks(params_w[None])[0].numpy()
 
 
 @pytest.mark.parametrize("box", [np.array([80.0, 60, 320, 300]), CLIPPED_BOX])
 def test_decoded_parameters_are_the_labels_face(tiny_morphable, box):
+    model = build_model("mobilenet_025", morphable=tiny_morphable).double()
     for seed in range(5):
         label = random_label(seed, tiny_morphable)
         params = labels.label_to_params(label, box, HEIGHT)
-        points = crop_to_photo(decode(params, tiny_morphable), box)
+        points = crop_to_photo(decode(params, model), box)
         expected = labels.label_landmarks(label, tiny_morphable, HEIGHT)
         np.testing.assert_allclose(points, expected, atol=1e-3)  # the model's buffers are float32
 
@@ -142,15 +142,14 @@ def test_real_labels_of_aflw2000(shared_folder, bfm):
     boxes = np.load(shared_folder / "data" / "aflw2000_eval" / "AFLW2000-3D_crop.roi_box.npy")
     files = sorted((shared_folder / "data" / "aflw2000_samples").glob("*.mat"))
     std = bfm.param_std.double().numpy()
-    model = build_model(morphable=bfm).double()
+    model = build_model("mobilenet_025", morphable=bfm).double()
     assert len(files) == len(SAMPLE_ROWS)
     for file, box in zip(files, boxes[SAMPLE_ROWS], strict=True):
         label = labels.read_face_label(file)
         np.testing.assert_array_equal(roi_box_from_landmarks(label.pt3d_68, 450, 450), box)
         for roi_box in (box, CLIPPED_BOX):
             params = labels.label_to_params(label, roi_box, 450)
-            params_w = (torch.from_numpy(params) - model.param_mean) / model.param_std
-            points = crop_to_photo(model.landmarks(params_w[None])[0].numpy(), roi_box)
+            points = crop_to_photo(decode(params, model), roi_box)
             own = labels.label_landmarks(label, bfm, 450)
             assert np.abs(points - own).max() < DECODE_PX
             back = labels.params_to_label(params, roi_box, 450)
@@ -171,5 +170,6 @@ def test_real_label_of_300w_lp(shared_folder, bfm):
     distance = np.linalg.norm(own[:2] - label.pt2d, axis=0)  # (68,)
     assert distance[17:].mean() < 8
     params = labels.label_to_params(label, box, height)
-    points = crop_to_photo(decode(params, bfm), box)
+    model = build_model("mobilenet_025", morphable=bfm).double()
+    points = crop_to_photo(decode(params, model), box)
     assert np.abs(points - own).max() < DECODE_PX
