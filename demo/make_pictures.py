@@ -1,7 +1,8 @@
 """Make the README's pictures: run benchmark.py first, then `python demo/make_pictures.py`.
 
 alignment.png, ced.png and error_vs_yaw.png come from results/; synthetic.png shows a training set's
-first faces; open_model.png the open morphable model's mean face and sampled people.
+first faces; open_model.png the open morphable model's mean face and sampled people; surface.jpg
+what demo/app.py shows of faces of the open test set.
 """
 
 from __future__ import annotations
@@ -17,17 +18,27 @@ import torch
 DEMO = Path(__file__).resolve().parent
 sys.path.insert(0, str(DEMO.parent))
 
+from app import analyse  # noqa: E402
+
+from synergy3DMM import OPEN_WEIGHTS, SynergyNet  # noqa: E402
 from utils import io  # noqa: E402
+from utils.ddfa import CROPS, LIST, OPEN_TEST_FOLDER  # noqa: E402
+from utils.faces import mean_face  # noqa: E402
+from utils.mesh import vertex_normals  # noqa: E402
 from utils.open_model import load_head  # noqa: E402
 from utils.params import OPEN_FOLDER, load_morphable  # noqa: E402
 from utils.pose import Pose, compose_rotation  # noqa: E402
 from utils.rasterize import rasterize  # noqa: E402
+from utils.render import enlarge  # noqa: E402
 from utils.synthetic import Generator  # noqa: E402
+from utils.texture import unwrap_model  # noqa: E402
 
 RESULTS = DEMO.parent / "results"
 SHOWN_OVERLAYS = (0, 3, 8, 13, 17, 23, 27, 43)
+SHOWN_SURFACES = (14, 42, 45)  # lines of the open test set
 SHEET_ROWS, SHEET_COLUMNS = 6, 14
 MESH_PX, UM_PER_PX = 300, 720.0
+SURFACE_PX = 240
 CLAY_BGR = np.array([0.70, 0.78, 0.86])
 BACKGROUND = 0.11
 
@@ -36,15 +47,6 @@ def tile(images: list[np.ndarray], columns: int) -> np.ndarray:
     """Pictures of one size, row by row."""
     rows = [np.hstack(images[i : i + columns]) for i in range(0, len(images), columns)]
     return np.vstack(rows)
-
-
-def vertex_normals(verts: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """(V, 3) unit normals; vertices without a triangle get (0, 0, 0)."""
-    a, b, c = (verts[triangles[:, corner]] for corner in range(3))
-    normals = np.zeros_like(verts)
-    for corner in range(3):
-        np.add.at(normals, triangles[:, corner], np.cross(b - a, c - a))
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
 
 
 def clay(verts_model: np.ndarray, triangles: np.ndarray, yaw_deg: float) -> np.ndarray:
@@ -62,6 +64,21 @@ def clay(verts_model: np.ndarray, triangles: np.ndarray, yaw_deg: float) -> np.n
         if z > depth[int(y), int(x)] - 4:
             cv2.circle(picture, (round(x * 16), round(y * 16)), 32, (60, 60, 230), -1, 16, 4)
     return picture
+
+
+def surfaces() -> np.ndarray:
+    """Photo, 3D face, landmarks, pose, triangles, depth, PNCC and texture, one face a row."""
+    net = SynergyNet(OPEN_WEIGHTS, "cpu", detector="none", refine_crop=True)
+    unwrapping = unwrap_model(mean_face(net.model))
+    crops = OPEN_TEST_FOLDER / CROPS
+    names = io.read_list(OPEN_TEST_FOLDER / LIST)
+    pictures = []
+    for index in SHOWN_SURFACES:
+        photo = enlarge(io.read_image(crops / names[index]), 2 * SURFACE_PX)
+        pictures += [photo, *analyse(net, unwrapping, photo).pictures.values()]
+    columns = len(pictures) // len(SHOWN_SURFACES)
+    size = (SURFACE_PX, SURFACE_PX)
+    return tile([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures], columns)
 
 
 def main() -> int:
@@ -86,6 +103,7 @@ def main() -> int:
     io.write_image(DEMO / "alignment.jpg", tile(half, 4), 90)
     for name in ("ced.png", "error_vs_yaw.png"):
         shutil.copyfile(RESULTS / name, DEMO / name)
+    io.write_image(DEMO / "surface.jpg", surfaces(), 90)
     return 0
 
 
