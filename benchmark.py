@@ -52,7 +52,7 @@ from utils.evaluation import (
     read_truth,
     summarise,
 )
-from utils.inference import choose_device
+from utils.inference import ENGINES, choose_device
 from utils.params import IMG_SIZE, OPEN_FOLDER, ROOT, default_morphable_folder, load_morphable
 from utils.report import build_report
 from utils.truth_overlay import draw_overlay
@@ -73,20 +73,24 @@ def evaluate(
     preset: Preset = BENCHMARK,
     flip: bool = False,
     refined: bool = False,
+    engine: str = "auto",
 ) -> dict[str, Any]:
     """Score a model on an `aflw2000_data` folder; `model` is not modified.
 
     Args:
         model: in any mode, on any device.
         data_folder: the test set.
-        device, batch_size, workers, preset, flip, refined: see `evaluation.network_source`.
+        device, batch_size, workers, preset, flip, refined, engine: see
+            `evaluation.network_source`.
     Returns:
         The content of results/benchmark.json; `weights` is None, for the caller to name.
     Raises:
         InputError: the folder is incomplete or holds an unreadable image.
     """
     crops = EvaluationCrops(data_folder)
-    source = network_source(model, crops, device, batch_size, workers, preset, flip, refined)
+    source = network_source(
+        model, crops, device, batch_size, workers, preset, flip, refined, engine
+    )
     facts = describe_model(model, device, preset, flip, refined)
     return score("", source, model, facts).result
 
@@ -275,6 +279,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     per_model = "; one for all weights, or one each, where auto is the default"
     add("-a", "--arch", nargs="+", help=f"default: the checkpoint's, else mobilenet_v2{per_model}")
     add("-d", "--device", default="auto", help="auto, cpu, cuda or a number (default: %(default)s)")
+    add("--engine", default="auto", choices=ENGINES, help="default: %(default)s, the fastest here")
     add("--data", help="aflw2000_data folder (default: real data when there, else the open set)")
     add(
         "--morphable",
@@ -395,7 +400,14 @@ def score_all(
             f"morphable model {model.morphable_id['name']}, test set {_relative(crops.folder)}"
         )
         source = network_source(
-            model, crops, device, args.batch_size, args.workers, BENCHMARK, args.flip, args.refined
+            model,
+            crops,
+            device,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            flip=args.flip,
+            refined=args.refined,
+            engine=args.engine,
         )
         facts = describe_model(model, device, BENCHMARK, args.flip, args.refined)
         yield score(names[weights], source, model, facts | {"weights": str(weights)})

@@ -214,8 +214,8 @@ def _density(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Gaussian kernel density with Silverman's width, scaled to a maximum of 1, from a histogram
     of the values, so that its cost does not grow with their count."""
     spread = min(values.std(), np.subtract(*np.percentile(values, [75, 25])) / 1.34) or values.std()
-    width = max(0.9 * spread * len(values) ** -0.2, 1e-6)
     counts, edges = np.histogram(values, bins=256)
+    width = max(0.9 * spread * len(values) ** -0.2, edges[1] - edges[0])
     centres = (edges[:-1] + edges[1:]) / 2
     density = np.exp(-0.5 * ((at[:, None] - centres) / width) ** 2) @ counts
     return density / density.max()

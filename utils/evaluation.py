@@ -153,6 +153,7 @@ def network_source(
     preset: Preset = BENCHMARK,
     flip: bool = False,
     refined: bool = False,
+    engine: str = "auto",
 ) -> NetworkSource:
     """Make a network ready to predict a test set.
 
@@ -166,8 +167,9 @@ def network_source(
         flip: average with the mirror image's prediction: landmarks by the 68-point symmetry, the
             rotation on SO(3), shape and expression by the face model's mirror.
         refined: landmarks of the refiner instead of the face model's own.
+        engine: of the backbone, see `inference.make_regressor`; `refined` always takes PyTorch.
     Raises:
-        InputError: `refined` and the weights have no refiner.
+        InputError: `refined` and the weights have no refiner, or the engine cannot be had.
     """
     copied = copy.deepcopy(model).eval().to(device)
 
@@ -179,8 +181,10 @@ def network_source(
         params_w = regress(preprocess(images, preset))
         return copied.params(params_w).cpu(), copied.landmarks(params_w).cpu()
 
-    regress = make_regressor(copied, device)
-    network = refine if refined else decode
+    if refined:
+        network = refine
+    else:
+        regress, network = make_regressor(copied, device, engine), decode
     with torch.inference_mode():  # the first call sets kernels up
         network(torch.zeros(1, IMG_SIZE, IMG_SIZE, 3, dtype=torch.uint8))
     mirror = derive_mirror(model) if flip else None
