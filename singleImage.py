@@ -1,11 +1,13 @@
-"""Landmarks, head pose and a 3D face of everybody in your photos.
+"""Landmarks, head pose and a 3D face of everybody in your photos and videos.
 
     python singleImage.py -f photo.jpg
-    python singleImage.py -f FOLDER 'more/*.png' --refine-crop
+    python singleImage.py -f FOLDER 'more/*.png' --refine-crop --mesh glb
+    python singleImage.py -f clip.mp4 webcam:0 --smooth
     torchrun --nproc-per-node 8 singleImage.py -f FOLDER --results-only --resume
 
 Writes into inference_output/: landmarks/NAME.jpg, poses/NAME.jpg, rendering_overlay/NAME.jpg,
-json/NAME.json with all numbers, and results_rank0.jsonl with the same, one line a picture.
+json/NAME.json with all numbers, and results_rank0.jsonl with the same, one line a picture; of
+videos, videos/NAME.mp4 with a table of the numbers as .csv and .jsonl.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from utils.texture import (
     unwrap_texture,
     vertex_colours,
 )
+from utils.video import annotate_video, is_video
 
 NOSE_TIP = 30  # of the 68 landmarks
 MESHES = ("obj", "ply", "glb")
@@ -77,6 +80,11 @@ def draw_poses(photo: np.ndarray, faces: Faces) -> np.ndarray:
         nose = landmarks[:2, NOSE_TIP]
         photo = render.draw_pose_axes(photo, rotation, nose, side / 3, crop_px=side)
     return photo
+
+
+def draw_frame(image: np.ndarray, faces: Faces) -> np.ndarray:
+    """A video's frame with landmarks and pose."""
+    return draw_poses(draw_landmarks(image, faces), faces)
 
 
 def _sides(faces: Faces) -> np.ndarray:
@@ -255,7 +263,13 @@ def get_args_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("-f", "--files", nargs="+", required=True, help="pictures, folders or glob patterns")
+    add(
+        "-f",
+        "--files",
+        nargs="+",
+        required=True,
+        help="pictures, folders, patterns, videos, webcam:N",
+    )
     add("-w", "--weights", help="checkpoint (default: pretrained/best.pth.tar or the open one)")
     add("-a", "--arch", help="default: the checkpoint's, else mobilenet_v2")
     add("-d", "--device", default="auto", help="auto, cpu, cuda or a number (default: %(default)s)")
@@ -264,6 +278,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--detector", default="auto", help=f"{DETECTORS} (default: %(default)s)")
     add("--engine", default="auto", help=f"{', '.join(ENGINES)} (default: %(default)s)")
     add("--refine-crop", action="store_true", help="look twice, cut out around the landmarks")
+    add("--smooth", action="store_true", help="videos: filter the parameters over time")
     add("--mesh", choices=MESHES, help="meshes/NAME_0.obj, ... of every face, in its colours")
     add("--texture", action="store_true", help="textures/NAME_0.png, ... and what of it is seen")
     add("--depth", action="store_true", help="depth/NAME.png: white is nearest")
@@ -282,9 +297,13 @@ def main(args: argparse.Namespace) -> int:
     rank, world_size = rank_and_world_size()
     if world_size > 1:
         cv2.setNumThreads(torch.get_num_threads())  # which torchrun sets, for many processes
-    pictures = find_pictures(args.files, skip=output)[rank::world_size]
+    videos = [source for source in args.files if is_video(source)]
+    sources = [source for source in args.files if not is_video(source)]
+    pictures = find_pictures(sources, skip=output)
     kind, _, boxes_file = args.detector.partition(":")
     boxes = read_boxes(boxes_file) if kind == "boxes" else None
+    if videos and boxes is not None:
+        raise io.InputError(f"{videos[0]}: videos need a detector, not --detector {args.detector}")
     net = SynergyNet(
         args.weights,
         args.device,
@@ -295,21 +314,46 @@ def main(args: argparse.Namespace) -> int:
         arch=args.arch,
         whitening=args.whitening,
     )
-    needs_uv = args.mesh or args.texture
-    surface = Surface(
-        args.mesh,
-        args.texture,
-        args.depth,
-        args.pncc,
-        unwrap_model(mean_face(net.model)) if needs_uv else None,
-    )
+    if rank == 0:
+        print(f"weights {net.weights}, morphable model {net.model.morphable_id['name']}")
+    found = do_videos(net, videos[rank::world_size], output, args.smooth)
+    if pictures:
+        found |= do_pictures(net, pictures[rank::world_size], boxes, output, args)
+    return 0 if found or world_size > 1 else 2
+
+
+def do_videos(net: SynergyNet, videos: Sequence[str], output: Path, smooth: bool) -> bool:
+    """Annotate videos; whether any of them shows a face."""
+    n_faces = 0
+    for video in videos:
+        try:
+            summary = annotate_video(net, video, output / "videos", draw_frame, smooth=smooth)
+        except io.InputError as error:
+            print(f"skipped: {error}", file=sys.stderr)
+            continue
+        if summary.problem:
+            print(summary.problem, file=sys.stderr)
+        print(f"{video}: {summary.identities} people, {summary.frames} frames: {output / 'videos'}")
+        n_faces += summary.faces
+    return n_faces > 0
+
+
+def do_pictures(
+    net: SynergyNet,
+    pictures: Sequence[Picture],
+    boxes: dict[str, np.ndarray] | None,
+    output: Path,
+    args: argparse.Namespace,
+) -> bool:
+    """Annotate pictures; whether one shows a face, or an earlier run has done some of them."""
+    unwrapping = unwrap_model(mean_face(net.model)) if args.mesh or args.texture else None
+    surface = Surface(args.mesh, args.texture, args.depth, args.pncc, unwrapping)
     results = ResultsFile(output, args.resume)
     done = results.done() if args.resume else set()
     pictures = [picture for picture in pictures if picture.path not in done]
-    if rank == 0:
-        print(f"weights {net.weights}, morphable model {net.model.morphable_id['name']}")
     n_read = n_faces = 0
     reading = read_ahead(pictures, args.workers, args.batch_size)
+    rank, _ = rank_and_world_size()
     with tqdm(total=len(pictures), unit="picture", leave=False, disable=rank or None) as progress:
         for picture, photo, faces in predict_pictures(net, reading, boxes, args.batch_size):
             progress.update()
@@ -325,7 +369,7 @@ def main(args: argparse.Namespace) -> int:
                 write_files(output, picture, photo, faces, surface)
             results.add(describe_picture(picture, photo, faces))
     print(f"{n_faces} faces in {n_read} of {len(pictures)} pictures: {output}")
-    return 0 if n_faces or done or world_size > 1 else 2
+    return n_faces > 0 or bool(done)
 
 
 if __name__ == "__main__":
