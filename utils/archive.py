@@ -40,7 +40,9 @@ def open_zip(path: str | os.PathLike) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
     except (*_DAMAGED, ValueError) as error:
-        raise InputError(f"{path}: not a readable zip ({error}); download it again") from None
+        raise InputError(
+            f"{path}: not a readable zip ({error}); pass a folder, or a whole zip"
+        ) from None
     try:
         _check_members(path, archive.infolist())
     except InputError:
