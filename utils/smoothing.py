@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from utils.params import IMG_SIZE, N_POSE, POSE
 
 MIN_CUTOFF_HZ = 1.0  # at rest: lower is steadier
-CUTOFF_PER_SPEED = 10.0  # Hz per crop side a second: higher lags less in motion
+CUTOFF_PER_SPEED = 20.0  # Hz per crop side a second: higher lags less in motion
 SPEED_CUTOFF_HZ = 1.0
 
 
