@@ -63,6 +63,7 @@ def test_the_published_file_names(originals, tmp_path):
     names = sorted(path.name for path in (tmp_path / "data" / "eval").iterdir())
     assert names == [
         "AFLW2000-3D.pose.npy",
+        "AFLW2000-3D.pose_3ANG.npy",  # not among the published: all images, not 1,969
         "AFLW2000-3D.pts68.npy",
         "AFLW2000-3D_crop.roi_box.npy",
         "ALFW2000-3D_pose_3ANG_excl.npy",

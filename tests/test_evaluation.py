@@ -9,13 +9,20 @@ import torch
 from model_building import SynergyNet, build_model
 from utils import evaluation, io, metrics
 from utils.crop import crop_to_photo
-from utils.ddfa import CROPS, EVAL, EvaluationCrops, EvaluationLabels, preprocess, write_labels
-from utils.evaluation import (
+from utils.ddfa import (
     ALL_POSE_FILE,
+    CROPS,
+    EVAL,
+    EvaluationCrops,
+    EvaluationLabels,
+    params_file,
+    preprocess,
+    write_labels,
+)
+from utils.evaluation import (
     compare,
     image_errors,
     network_source,
-    params_file,
     read_predictions,
     read_truth,
     summarise,

@@ -19,6 +19,7 @@ from utils import io
 from utils.archive import as_folder
 from utils.crop import network_crop, roi_box_from_landmarks
 from utils.ddfa import (
+    ALL_POSE_FILE,
     CROPS,
     EVAL,
     LANDMARKS_FILE,
@@ -113,6 +114,7 @@ def _write(mat_files: list[Path], folder: Path, reannotated: str | os.PathLike |
         pose_deg=angles_deg[~skipped],
     )
     write_labels(folder / EVAL, all_labels)
+    io.write_array(folder / EVAL / ALL_POSE_FILE, angles_deg)
     io.write_list(folder / LIST, [f"{mat_file.stem}.jpg" for mat_file in mat_files])
     return len(labels)
 

@@ -40,6 +40,7 @@ YAW_FILE = "AFLW2000-3D.pose.npy"
 ROI_BOX_FILE = "AFLW2000-3D_crop.roi_box.npy"
 POSE_FILE = "ALFW2000-3D_pose_3ANG_excl.npy"
 SKIPPED_FILE = "ALFW2000-3D_pose_3ANG_skip.npy"
+ALL_POSE_FILE = "AFLW2000-3D.pose_3ANG.npy"  # ours, optional: (N, 3) of all images
 
 AFLW2000_FOLDER = ROOT / "aflw2000_data"
 OPEN_TEST_FOLDER = ROOT / "aflw2000_data" / "open"
@@ -451,6 +452,11 @@ def write_labels(folder: Path, labels: EvaluationLabels) -> None:
         arrays[POSE_FILE] = labels.pose_deg
     for name, array in arrays.items():
         io.write_array(folder / name, array)
+
+
+def params_file(morphable_hash: str) -> str:
+    """Name of an optional label file in eval/: (N, 62) real parameters of that face model."""
+    return f"params_{morphable_hash}.npy"
 
 
 def default_test_folder() -> Path:

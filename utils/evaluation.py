@@ -24,12 +24,14 @@ from model_building import SynergyNet
 from utils import io, metrics, statistics
 from utils.crop import crop_to_photo
 from utils.ddfa import (
+    ALL_POSE_FILE,
     BENCHMARK,
     EVAL,
     EvaluationCrops,
     EvaluationLabels,
     Preset,
     evaluation_loader,
+    params_file,
     preprocess,
 )
 from utils.inference import make_regressor
@@ -42,8 +44,6 @@ from utils.mirror import (
 )
 from utils.params import EXPR, IMG_SIZE, N_LANDMARKS, N_PARAMS, SHAPE
 from utils.pose import Pose, compose_rotation, decode_pose, decompose_camera
-
-ALL_POSE_FILE = "AFLW2000-3D.pose_3ANG.npy"  # optional, in eval/
 
 
 @dataclasses.dataclass(frozen=True)
@@ -319,11 +319,6 @@ class Truth:
     pose_deg: np.ndarray | None
     params: Tensor | None
     model: SynergyNet | None
-
-
-def params_file(morphable_hash: str) -> str:
-    """Name of an optional label file in eval/: (N, 62) real parameters of that face model."""
-    return f"params_{morphable_hash}.npy"
 
 
 def read_truth(crops: EvaluationCrops, model: SynergyNet | None) -> Truth:
