@@ -116,6 +116,15 @@ def test_ctrl_c_keeps_whole_files(clip, net, tmp_path):
     assert cv2.VideoCapture(str(tmp_path / "clip.mp4")).read()[0]
 
 
+def test_the_source_is_never_replaced(clip, net, tmp_path):
+    source = tmp_path / "clip.mp4"
+    source.write_bytes(clip.read_bytes())
+    with pytest.raises(InputError, match="would replace it; choose another output folder"):
+        annotate_video(net, str(source), tmp_path, mark)
+    assert source.read_bytes() == clip.read_bytes()
+    assert list(tmp_path.iterdir()) == [source]
+
+
 def test_errors_leave_no_file(clip, net, tmp_path):
     def fail(image, faces):
         raise RuntimeError("a bug in drawing")

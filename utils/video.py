@@ -234,11 +234,14 @@ def annotate_video(
         smooth: whether to filter the parameters over time.
         detect_every: frames between detections while nothing is in doubt.
     Raises:
-        InputError: the source cannot be read, or the video not be written.
+        InputError: the source cannot be read, or the video not be written, or only over the source.
     """
     reader = VideoReader(source)
     name = source.replace(":", "") if reader.is_live else Path(source).stem
     stem = io.make_output_folder(output) / name
+    target = Path(f"{stem}.mp4")
+    if target.is_file() and not reader.is_live and target.samefile(source):
+        raise io.InputError(f"{source}: the result would replace it; choose another output folder")
     tracker = Tracker(net, smooth, detect_every)
     frames = n_faces = 0
     seen: set[int] = set()
