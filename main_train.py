@@ -397,9 +397,9 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
             crops, args.batch_size, epoch, args.workers, rank, world_size, start
         )
 
-    def validate(name: str, weights: SynergyNet, folder: Path) -> float:
+    def validate(name: str, weights: SynergyNet, folder: Path, prefix: str = "") -> float:
         report = benchmark.evaluate(weights, folder, device, workers=args.workers)
-        progress.validated(f"{name} on {folder}", report)
+        progress.validated(f"{name} on {folder}", report, prefix)
         return report["nme"]["mean"]
 
     def save(path: Path) -> None:
@@ -463,10 +463,11 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
         log.info(f"saved {path}: the weights alone, in half precision")
         if chooses:
             test = ddfa.default_test_folder()
-            validate(f"last weights, epoch {args.epochs}", result, test)
+            validate(f"last weights, epoch {args.epochs}", result, test, "test_")
             best = snapshot.with_name(BEST)
             chosen = model_building.load_model(best, morphable=args.morphable)
-            validate(f"best on validation, epoch {position['best']['epoch']}", chosen, test)
+            name = f"best on validation, epoch {position['best']['epoch']}"
+            validate(name, chosen, test, "test_")
     progress.close()
     return 0
 

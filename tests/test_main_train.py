@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 
 import benchmark
 import main_train
-from model_building import build_model, load_weights
+from model_building import build_model, load_model, load_weights
 from utils import checkpoint, ddfa, io, optimization
 from utils.params import ROOT, load_morphable
+
+SUM_ORDER_TOLERANCE = 1e-3  # two steps of a network of 30 layers, sums in another order
+
 
 # ---------------------------------------------------------------- whole runs
 
@@ -40,8 +46,9 @@ def data(reference, morphable_folder, tmp_path_factory):
 
 
 @pytest.fixture
-def flags(data, morphable_folder, tmp_path):
+def flags(data, morphable_folder, tmp_path, monkeypatch):
     """Flags of a run of two epochs with two steps each; checkpoints go to tmp_path/ckpts."""
+    monkeypatch.setattr(ddfa, "default_test_folder", lambda: data / "test")
     return {
         "--arch": "mobilenet_025",
         "--root": data / "crops",
@@ -85,7 +92,7 @@ def test_train_resume_load_and_benchmark(
     whole = io.read_checkpoint(saved(tmp_path, 2))
     assert (whole["epoch"], whole["arch"], whole["recipe"]) == (2, "mobilenet_025", "paper")
     for text in (capsys.readouterr().out, log_file.read_text()):
-        assert text.count("4 images, NME") == 3
+        assert text.count("4 images, NME") == 5  # first, two epochs; last and best on the test set
         assert "step 4/4" in text
         assert "img/s, ETA" in text
 
@@ -139,12 +146,224 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
 @pytest.mark.parametrize(("launch", "change"), [(TORCHRUN, {}), ([], {"--processes": 2})])
-def test_two_processes_train_together(flags, tmp_path, launch, change):
-    done = run_elsewhere(flags | {"--epochs": 1} | change, [sys.executable, *launch])
+def test_two_processes_train_as_one_with_two_parts(flags, tmp_path, launch, change):
+    """Gradients, hence weights and momenta, of two gloo processes and of --accumulate 2."""
+    flags |= {"--epochs": 1}
+    done = run_elsewhere(flags | change, [sys.executable, *launch])
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("2 x cpu") == 1  # one process writes the log
     assert "step 2/2" in done.stdout
-    assert saved(tmp_path, 1).is_file()
+    together = io.read_checkpoint(saved(tmp_path, 1))
+    assert run(flags | {"--accumulate": 2}) == 0
+    alone = io.read_checkpoint(saved(tmp_path, 1))
+    assert run(flags) == 0
+    undivided = io.read_checkpoint(saved(tmp_path, 1))
+
+    def momenta(entries):
+        states = entries["optimizer"]["state"].values()
+        return torch.cat([state["momentum_buffer"].flatten() for state in states])
+
+    size = momenta(alone).norm()
+    assert (momenta(together) - momenta(alone)).norm() < SUM_ORDER_TOLERANCE * size
+    assert (momenta(undivided) - momenta(alone)).norm() > 0.1 * size  # batch norm sees a part
+    model = build_model("mobilenet_025", morphable=load_morphable(flags["--morphable"]))
+    for name, _ in model.named_parameters():
+        one, other = (entries["state_dict"][f"module.{name}"] for entries in (together, alone))
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+# ---------------------------------------------------------------- interruptions
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(flags, tmp_path):
+    """kill -9 at three moments, one of them while it writes; then the run is left to end."""
+    flags |= {"--save-freq": 1, "--batch-size": 4, "--ema": 0.5, "--workers": 1}
+    whole = flags | {"--snapshot": tmp_path / "whole" / "Tiny"}
+    assert run(whole) == 0
+    last = tmp_path / "ckpts" / "Tiny_last.pth.tar"
+    command = [sys.executable, str(ROOT / "main_train.py"), *command_line(flags)]
+    reached = []
+    for kill in range(3):
+        process = subprocess.Popen([*command, "--resume", "auto"], stdout=subprocess.DEVNULL)
+        before = last.stat().st_mtime_ns if last.exists() else 0
+        while process.poll() is None:
+            writing = list(last.parent.glob(".Tiny_last*"))
+            if (kill == 1 and before and writing) or (
+                kill != 1 and last.exists() and last.stat().st_mtime_ns > before
+            ):
+                process.kill()
+            time.sleep(0.001)
+        assert process.returncode == -signal.SIGKILL
+        entries = io.read_checkpoint(last)  # whole, whatever the moment
+        reached.append(4 * entries["epoch"] + entries["step"])
+    assert 0 < reached[0] <= reached[1] < reached[2] < 8
+    assert run(flags | {"--resume": "auto"}) == 0
+    assert not list(last.parent.glob(".Tiny*"))
+    for name in ("Tiny_last.pth.tar", "best_validation.pth.tar"):
+        expected, resumed = (
+            io.read_checkpoint(tmp_path / folder / name) for folder in ("whole", "ckpts")
+        )
+        assert (expected["epoch"], expected["best"]) == (resumed["epoch"], resumed["best"])
+        for entry in ("state_dict", "raw_state_dict"):
+            for key, value in expected[entry].items():
+                assert torch.equal(value, resumed[entry][key]), (name, entry, key)
+        for one, other in zip(
+            expected["optimizer"]["state"].values(),
+            resumed["optimizer"]["state"].values(),
+            strict=True,
+        ):
+            assert torch.equal(one["momentum_buffer"], other["momentum_buffer"])
+    tables = [(tmp_path / folder / "Tiny_log.csv").read_text() for folder in ("whole", "ckpts")]
+    whole_rows, resumed_rows = ([r.split(",") for r in table.splitlines()] for table in tables)
+    assert [row[:9] for row in whole_rows] == [row[:9] for row in resumed_rows]  # but for speed
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(flags, tmp_path):
+    """A limit on the size of files stands for the disk's end."""
+    assert run(flags | {"--epochs": 1}) == 0
+    last = tmp_path / "ckpts" / "Tiny_last.pth.tar"
+    before = last.read_bytes()
+    flags |= {"--resume": "auto"}
+    command = [sys.executable, str(ROOT / "main_train.py"), *command_line(flags)]
+    done = subprocess.run(
+        ["bash", "-c", f'ulimit -f {len(before) // 2048}; exec "$@"', "-", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert done.stderr.count("\n") == 1
+    assert "ckpts/" in done.stderr
+    assert "make room" in done.stderr
+    assert last.read_bytes() == before
+    assert not list(last.parent.glob(".Tiny*"))
+
+
+def test_resuming_with_other_flags_or_data_is_told(flags, tmp_path, data, capsys):
+    assert run(flags | {"--epochs": 1}) == 0
+    capsys.readouterr()
+    assert run(flags | {"--resume": "auto", "--base-lr": 0.02}) == 0
+    assert "--base-lr is 0.02, the checkpoint has 0.01" in capsys.readouterr().out
+    names = io.read_list(data / "train.list")
+    io.write_list(tmp_path / "other.list", names[1:] + names[:1])
+    other = {"--filelists-train": tmp_path / "other.list", "--resume": saved(tmp_path, 1)}
+    assert run(flags | other) == 2
+    assert "trained on other data" in capsys.readouterr().err
+
+
+def test_resume_in_an_epoch_keeps_the_batch_size(flags, tmp_path, capsys):
+    assert run(flags | {"--epochs": 1}) == 0
+    middle = tmp_path / "middle.pth.tar"
+    torch.save(io.read_checkpoint(saved(tmp_path, 1)) | {"epoch": 0, "step": 1}, middle)
+    capsys.readouterr()
+    assert run(flags | {"--resume": middle, "--batch-size": 4}) == 2
+    assert "--batch-size 8; keep that size" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- what a run starts from and tells
+
+
+def test_weights_start_a_run_of_another_recipe(flags, tmp_path, capsys):
+    assert run(flags | {"--epochs": 1}) == 0
+    capsys.readouterr()
+    fine = {"--weights": saved(tmp_path, 1), "--recipe": "corrected", "--print-freq": 9}
+    assert run(flags | fine, "--dry-run", "--test_initial") == 0
+    first = capsys.readouterr().out
+    assert run(flags | {"--recipe": "corrected"}, "--dry-run", "--test_initial") == 0
+    fresh = capsys.readouterr().out
+    report = benchmark.evaluate(load(flags, saved(tmp_path, 1)), flags["--validation"])
+    assert f"initial weights on {flags['--validation']}: 4 images, NME {report['nme']['mean']:.3f}"
+    assert f"NME {report['nme']['mean']:.3f}" in first.split("initial weights")[1].split("\n")[0]
+    assert f"NME {report['nme']['mean']:.3f}" not in fresh
+    assert run(flags | fine | {"--resume": saved(tmp_path, 1)}) == 2
+    assert "give one" in capsys.readouterr().err
+
+
+def load(flags, path):
+    return load_model(path, morphable=flags["--morphable"])
+
+
+def test_the_best_on_validation_is_kept_and_never_chosen_on_a_test_set(
+    flags, tmp_path, monkeypatch
+):
+    figures = iter([5.0, 3.0, 4.0, 6.0, 7.0])  # three epochs, then last and best on the test set
+
+    def evaluate(model, folder, device, workers):
+        scored.append(str(folder))
+        return {"images": 4, "nme": {"mean": next(figures)}, "pose_mae": {"mean": 1.0}}
+
+    scored: list[str] = []
+    monkeypatch.setattr(benchmark, "evaluate", evaluate)
+    monkeypatch.setattr(ddfa, "default_test_folder", lambda: ROOT / "aflw2000_data" / "open")
+    assert run(flags | {"--epochs": 3}) == 0
+    assert scored == [str(flags["--validation"])] * 3 + [str(ddfa.OPEN_TEST_FOLDER)] * 2
+    best = io.read_checkpoint(tmp_path / "ckpts" / "best_validation.pth.tar")
+    assert best["best"] == {"epoch": 2, "nme": 3.0}
+    expected = io.read_checkpoint(saved(tmp_path, 2))["state_dict"]
+    assert all(torch.equal(value, best["state_dict"][key]) for key, value in expected.items())
+
+    (tmp_path / "ckpts" / "best_validation.pth.tar").unlink()
+    figures = iter([5.0])
+    del flags["--validation"]
+    assert run(flags | {"--epochs": 1}) == 0
+    assert not (tmp_path / "ckpts" / "best_validation.pth.tar").exists()
+
+
+def test_a_checkpoint_tells_what_made_it(flags, tmp_path):
+    assert run(flags | {"--epochs": 1}) == 0
+    entries = io.read_checkpoint(saved(tmp_path, 1))
+    assert entries["args"]["base_lr"] == 0.01
+    assert entries["args"]["seed"] == 0
+    assert entries["versions"]["torch"] == str(torch.__version__)
+    assert len(entries["data"]) == 64
+    assert (entries["epoch"], entries["step"]) == (1, 0)
+
+
+def test_an_unreadable_image_is_named_once_and_left_out(flags, data, tmp_path, capsys):
+    crops = tmp_path / "crops"
+    shutil.copytree(data / "crops", crops)
+    (crops / "05.jpg").write_bytes(b"no picture")
+    assert run(flags | {"--root": crops}) == 0
+    assert capsys.readouterr().out.count("05.jpg: not a picture") == 1
+
+
+def test_curves_are_drawn_and_tabulated(flags, tmp_path):
+    pytest.importorskip("tensorboard")
+    assert run(flags, "--tensorboard") == 0
+    assert io.read_image(tmp_path / "results" / "training.png").shape[2] == 3
+    assert list((tmp_path / "ckpts" / "Tiny_tensorboard").glob("events.*"))
+    header, *rows = (tmp_path / "ckpts" / "Tiny_log.csv").read_text().splitlines()
+    assert header.startswith("epoch,step,learning_rate,loss,")
+    assert len(rows) == 8  # four steps, two validations, the test set for last and best
+
+
+@pytest.mark.parametrize("arch", ["mobilenet_1", "resnet50", "timm:ghostnet_050"])
+def test_other_backbones_train_resume_and_evaluate(flags, tmp_path, arch):
+    if arch.startswith("timm:"):
+        pytest.importorskip("timm")
+    flags |= {"--arch": arch}
+    assert run(flags | {"--epochs": 1}) == 0
+    assert run(flags | {"--resume": saved(tmp_path, 1)}) == 0
+    report = benchmark.evaluate(load(flags, saved(tmp_path, 2)), flags["--validation"])
+    assert report["arch"] == arch
+
+
+def test_the_compiled_backbone_has_the_same_gradients(tiny_morphable):
+    """The eager compiler backend: what main_train compiles, without a C++ compiler's minutes."""
+    model = build_model("mobilenet_025", morphable=tiny_morphable)
+    images = ddfa.preprocess(torch.randint(256, (2, 120, 120, 3), dtype=torch.uint8))
+    state = list(model.state_dict())
+    gradients = []
+    for compiled in (False, True):
+        if compiled:
+            model.I2P.compile(backend="aot_eager")
+        torch.manual_seed(0)
+        model.zero_grad()
+        model(images)["params"].square().mean().backward()
+        gradients.append(model.I2P.backbone.classifier_ori[1].weight.grad.clone())
+    torch.testing.assert_close(*gradients)
+    assert list(model.state_dict()) == state
 
 
 # ---------------------------------------------------------------- bad input
@@ -176,6 +395,9 @@ def test_an_error_in_two_processes_is_one_line(flags):
         ({"--workers": -1}, "--workers -1"),
         ({"--seed": -1}, "--seed -1"),
         ({"--processes": 0}, "--processes 0"),
+        ({"--accumulate": 3}, "--accumulate"),
+        ({"--save-freq": 0}, "--save-freq 0"),
+        ({"--weights": "nowhere.pth.tar"}, "nowhere.pth.tar"),
         ({"--devices-id": "-1"}, "--devices-id"),
         ({"--ema": 1.5}, "--ema 1.5"),
         ({"--base-lr": "nan"}, "--base-lr nan"),

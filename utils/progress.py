@@ -29,7 +29,7 @@ TIMED_STEPS = 2  # the first run estimates the time; the step before them sets k
 COLUMNS = (
     *("epoch", "step", "learning_rate", "loss"),
     *("loss_LMK_f0", "loss_LMK_pointNet", "loss_Param_In", "loss_Param_S2", "loss_Param_S1S2"),
-    *("images_per_second", "nme", "pose_mae"),
+    *("images_per_second", "nme", "pose_mae", "test_nme", "test_pose_mae"),
 )
 
 log = logging.getLogger("train")
@@ -139,13 +139,19 @@ class Progress:
         self._write({**means, "images_per_second": speed})
         self._restart()
 
-    def validated(self, name: str, report: dict[str, Any]) -> None:
-        """Log the headline figures of a `benchmark.evaluate` report."""
+    def validated(self, name: str, report: dict[str, Any], prefix: str = "") -> None:
+        """Log the headline figures of a `benchmark.evaluate` report.
+
+        Args:
+            name: what was scored on what.
+            report: the figures.
+            prefix: of the columns: "test_" for a test set.
+        """
         pose = report["pose_mae"]
         figures = {"nme": report["nme"]["mean"], "pose_mae": pose["mean"] if pose else None}
         line = f"{name}: {report['images']} images, NME {figures['nme']:.3f} %"
         log.info(line + (f", pose MAE {figures['pose_mae']:.3f} deg" if pose else ""))
-        self._write({key: value for key, value in figures.items() if value is not None})
+        self._write({prefix + key: value for key, value in figures.items() if value is not None})
 
     def _write(self, values: dict[str, float]) -> None:
         place = {"epoch": self.epoch, "step": self.step, "learning_rate": self.learning_rate}
@@ -202,12 +208,16 @@ def read_table(path: Path, steps: int) -> list[dict[str, float]]:
     try:
         with open(path, newline="") as file:
             rows = [
-                {name: float(value) for name, value in row.items() if value}
+                {name: _number(value) for name, value in row.items() if value}
                 for row in csv.DictReader(file)
             ]
         return [row for row in rows if row["step"] <= steps]
     except (KeyError, TypeError, ValueError, UnicodeDecodeError):
         raise io.InputError(f"{path}: not a table of main_train.py; move it away") from None
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdecimal() else float(text)
 
 
 def training_plot(rows: list[dict[str, float]]) -> np.ndarray:
@@ -217,8 +227,8 @@ def training_plot(rows: list[dict[str, float]]) -> np.ndarray:
     for axes, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         points = [(row["step"], row[name]) for row in rows if name in row]
         axes.plot(*zip(*points, strict=True) if points else ((), ()), ".-", linewidth=1)
-        axes.set(title=title, xlabel="step", yscale="log" if name == "loss" else "linear")
-        axes.grid(color="0.92", which="both")
+        axes.set(title=title, xlabel="step")
+        axes.grid(color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
