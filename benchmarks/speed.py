@@ -163,18 +163,26 @@ def training(morphable: MorphableModel, batch: int, device: torch.device, amp: b
             total.backward()
             optimizer.step()
 
-    model = build_model(morphable=morphable).to(device, memory_format=torch.channels_last)
+    return baseline, train_steps(build_model(morphable=morphable), batch, device, amp)
+
+
+def train_steps(
+    model: SynergyNet, batch: int, device: torch.device, amp: bool
+) -> Callable[[], object]:
+    """STEPS steps of main_train on random pixels."""
+    model = model.to(device, memory_format=torch.channels_last)
+    images = torch.randint(256, (batch, IMG_SIZE, IMG_SIZE, 3), dtype=torch.uint8, device=device)
+    targets = torch.randn(batch, N_PARAMS, device=device)
     guard = optimization.GuardedStep(model, optimization.build_optimizer(model, base_lr=1e-4))
     batches = [ddfa.Batch(images, targets, torch.arange(batch), [])] * STEPS
+    criterion, names = SynergyLoss(), ["random"] * batch
 
-    def ours() -> None:
+    def run() -> None:
         optimization.keep_freed_memory()
         progress = Progress(steps=10**9, print_freq=10**9, quiet=True)
-        main_train.train_one_epoch(
-            model, criterion, guard, batches, progress, names=["random"] * batch, amp=amp
-        )
+        main_train.train_one_epoch(model, criterion, guard, batches, progress, names=names, amp=amp)
 
-    return baseline, ours
+    return run
 
 
 def dense_decode(model: SynergyNet, count: int, device: torch.device) -> Stage:
