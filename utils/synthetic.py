@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from utils import io
 from utils.crop import CROP_FACTOR, crop_to_photo
-from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, write_labels
+from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, params_file, write_labels
 from utils.open_model import BASE_VERTICES, OpenHead, load_head
 from utils.params import (
     EXPR,
@@ -209,13 +209,14 @@ class Generator:
         wardrobe: Wardrobe | None = None,
     ):
         self.head = head
+        basis = np.concatenate([head.w_shp, head.w_exp], 2).reshape(-1, N_SHAPE + N_EXPR)
+        self._head_basis = np.ascontiguousarray(basis)  # (3N, 50)
         self.labels = LabelSampler.of(head, morphable, held_out)
         self.studio = Studio(head, self.labels.landmark_mean, wardrobe)
 
     def head_verts(self, params: np.ndarray) -> np.ndarray:
         """The whole head (N, 3), micrometres in the model frame, of real parameters (62,)."""
-        head = self.head
-        return head.mean + head.w_shp @ params[SHAPE] + head.w_exp @ params[EXPR]
+        return self.head.mean + (self._head_basis @ params[N_POSE:]).reshape(-1, 3)
 
     def draw(
         self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
@@ -392,6 +393,8 @@ def write_test_set(
         pose_deg=pose_deg,
     )
     write_labels(output / EVAL, labels)
+    face_model = load_morphable(morphable_folder).hash
+    io.write_array(output / EVAL / params_file(face_model), params)
     io.write_list(output / LIST, [image_name(i) for i in range(count)])
 
 

@@ -29,7 +29,7 @@ def photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         picture = _without_colour(picture, rng)
     picture = picture / (1 + picture * 0.25) * 1.2  # soft shoulder
     picture = cv2.pow(np.clip(picture, 0, 1), 1 / GAMMA * rng.uniform(0.85, 1.15))
-    contrast = rng.uniform(0.85, 1.15) if rng.random() < 0.85 else rng.uniform(0.5, 1.5)
+    contrast = rng.uniform(0.95, 1.4) if rng.random() < 0.85 else rng.uniform(0.5, 1.7)
     picture = (picture - 0.45) * contrast + rng.normal(0.45, 0.02)
     picture += rng.standard_normal(picture.shape, np.float32) * rng.gamma(1.5, 0.008)
     result = np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -44,17 +44,17 @@ def photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _blur(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Out of focus, shaken, enlarged from a small picture, or none of these."""
     kind = rng.random()
+    if kind < 0.45:
+        return cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.25, 0.75))
     if kind < 0.5:
-        return cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.25, 0.9))
-    if kind < 0.56:
         return cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.9, 2.2))
-    if kind < 0.62:
+    if kind < 0.56:
         turn, length = rng.uniform(0, np.pi), rng.uniform(1, 4)
         reach = length * np.array([np.cos(turn), np.sin(turn)])
         path = np.zeros((11, 11), np.float32)
         cv2.line(path, *(np.rint(5 + side * reach).astype(int) for side in (-1, 1)), 1, 1)
         return cv2.filter2D(picture, -1, path / path.sum(), borderType=cv2.BORDER_REPLICATE)
-    if kind < 0.74:
+    if kind < 0.67:
         small = int(rng.uniform(36, 100))
         picture = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
         return cv2.resize(picture, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_LINEAR)

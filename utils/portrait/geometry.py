@@ -159,9 +159,7 @@ class HeadGeometry:
         """(T,) triangles that face the viewer, reach into the crop and are worn."""
         (ax, bx, cx), (ay, by, cy) = (verts[:, axis][self._corners] for axis in (0, 1))
         facing = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax) < 0
-        for a, b, c in ((ax, bx, cx), (ay, by, cy)):
-            facing &= np.minimum(np.minimum(a, b), c) < IMG_SIZE
-            facing &= np.maximum(np.maximum(a, b), c) > 0
+        facing &= reach_into_crop(verts[:, :2].T, self._corners, IMG_SIZE)
         return facing if look.has_hair and look.has_sheet else facing & ~self._is_sheet
 
     def _normals(self, verts: np.ndarray) -> np.ndarray:
@@ -179,6 +177,16 @@ def project(camera: np.ndarray, points: np.ndarray) -> np.ndarray:
     verts = points @ camera[:, :3].T + camera[:, 3]
     verts[:, 1] = IMG_SIZE + 1 - verts[:, 1]
     return verts
+
+
+def reach_into_crop(verts: np.ndarray, corners: np.ndarray, size: float) -> np.ndarray:
+    """(T,) triangles with corners (3, T) whose box overlaps [0, size] in both of verts (2, N)."""
+    inside = np.ones(corners.shape[1], bool)
+    for axis in verts:
+        a, b, c = axis[corners]
+        inside &= np.minimum(np.minimum(a, b), c) < size
+        inside &= np.maximum(np.maximum(a, b), c) > 0
+    return inside
 
 
 def height_above_hairline(angle: np.ndarray, height_mm: np.ndarray, look: Look) -> np.ndarray:

@@ -5,6 +5,8 @@ Colours are linear BGR, coordinates px of the 120-px crop.
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 
@@ -12,10 +14,33 @@ from utils.params import IMG_SIZE
 from utils.portrait.appearance import SKIN_TONES, linear, mix_row
 from utils.portrait.curves import SHIFT, fixed_point, smooth_curve
 
+_BACKDROPS, _BACKDROP_SIZE = 128, 200
+
 
 def background(rng: np.random.Generator) -> np.ndarray:
-    """(120, 120, 3) linear: gradients, blobs, stripes, checks, clutter, other heads, blurred."""
-    size = IMG_SIZE
+    """(120, 120, 3) linear: part of a backdrop, tinted, sometimes with somebody else's head."""
+    picture = _backdrops()[rng.integers(_BACKDROPS)]
+    size = int(rng.uniform(0.5, 1) * _BACKDROP_SIZE)
+    y, x = rng.integers(0, _BACKDROP_SIZE - size + 1, 2)
+    picture = picture[y : y + size, x : x + size].astype(np.float32)
+    picture = cv2.resize(picture, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.5:
+        picture = np.ascontiguousarray(picture[:, ::-1])
+    if rng.random() < 0.12:
+        _draw_other_head(picture, rng)
+    return picture * (rng.uniform(0.3, 1.3) * np.exp(rng.normal(0, 0.12, 3)).astype(np.float32))
+
+
+@functools.lru_cache(maxsize=1)
+def _backdrops() -> np.ndarray:
+    """(128, 200, 200, 3) float16, always the same."""
+    rngs = (np.random.default_rng((2021, i)) for i in range(_BACKDROPS))
+    return np.stack([_draw_backdrop(rng).astype(np.float16) for rng in rngs])
+
+
+def _draw_backdrop(rng: np.random.Generator) -> np.ndarray:
+    """(200, 200, 3) linear: gradients, blobs, stripes, checks, clutter, blurred."""
+    size = _BACKDROP_SIZE
 
     def colour() -> np.ndarray:
         grey = rng.uniform(5, 235)
@@ -35,20 +60,18 @@ def background(rng: np.random.Generator) -> np.ndarray:
             wave *= np.sin((y * np.cos(turn) - x * np.sin(turn)) * (2 * np.pi / period))
         picture += (np.sign(wave) * rng.uniform(0.1, 0.6))[..., None] * (colour() - base)
     picture = np.ascontiguousarray(np.clip(picture, 0, 1))
-    for _ in range(rng.poisson(rng.choice([0, 4, 4, 16]))):
+    for _ in range(rng.poisson(rng.choice([0, 6, 6, 25]))):
         _draw_shape(picture, colour(), rng.uniform(3, 60), rng)
-    if rng.random() < 0.12:
-        _draw_other_head(picture, rng)
     if rng.random() < 0.75:
-        picture = cv2.stackBlur(picture, (2 * int(rng.gamma(2, 1.6)) + 3,) * 2)
-    return picture * rng.uniform(0.3, 1.3)
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.gamma(2, 1.6) + 0.3)
+    return np.clip(picture, 0, 1)
 
 
 def _draw_shape(
     picture: np.ndarray, colour: np.ndarray, size: float, rng: np.random.Generator
 ) -> None:
     """An ellipse, a polygon or a line somewhere."""
-    x, y = (int(v) for v in rng.uniform(-10, IMG_SIZE + 10, 2))
+    x, y = (int(v) for v in rng.uniform(-10, len(picture) + 10, 2))
     paint = _paint(colour)
     kind = rng.integers(4)
     if kind == 0:

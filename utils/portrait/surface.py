@@ -9,7 +9,7 @@ import numpy as np
 from utils.open_model import PARTS
 from utils.params import IMG_SIZE
 
-SUPERSAMPLING = 1.25
+SUPERSAMPLING = 1.0
 CANVAS = int(IMG_SIZE * SUPERSAMPLING)  # px; pictures are painted at this size
 
 SKIN_PULL = 0.6  # how far textured skin is brought to a person's tone, 0 to 1

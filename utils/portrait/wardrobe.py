@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 
 from utils.open_model import SKIN
 from utils.portrait.appearance import Look, linear
-from utils.portrait.geometry import project
+from utils.portrait.geometry import project, reach_into_crop
 from utils.portrait.light import Lights
 from utils.portrait.surface import CANVAS, CLOTH, SKIN_PULL, SUPERSAMPLING, Surface
 from utils.rasterize import rasterize
@@ -217,7 +217,8 @@ def _drape(
     brightness = lights.brightness(outward.T) / _MOST_BRIGHTNESS
     attributes = np.column_stack([garment.uv, brightness.clip(0, 1)])
     layers = []
-    for triangles in garment.shells:
+    for shell in garment.shells:
+        triangles = shell[reach_into_crop(verts[:, :2].T, shell.T, CANVAS)]
         seen, depth = rasterize(verts, triangles, attributes, CANVAS, CANVAS)
         depth_mm = depth.reshape(-1) * surface.mm_px
         index = np.flatnonzero(depth_mm > blocker_mm - _TOLERANCE_MM)
