@@ -91,7 +91,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("-w", "--weights", default=str(OPEN_WEIGHTS), help="default: the open ones")
-    add("--frames", type=int, default=200, help="default: %(default)s")
+    add("--frames", type=int, default=125, help="default: %(default)s")
     add("--fps", type=float, default=25.0, help="default: %(default)s")
     add("--noise", type=float, default=6.0, help="grey levels (default: %(default)s)")
     return parser
