@@ -311,7 +311,7 @@ def restore(
     if source:
         entries = checkpoint.resume(source, model, optimizer, averaged)
         for line in checkpoint.check_run(source, entries, data, vars(args)):
-            log.error(f"{source}: not the same run any more: {line}")
+            log.warning(f"{source}: not the same run any more: {line}")
         position |= {name: entries[name] for name in position if name in entries}
         log.info(f"going on from {source}, epoch {position['epoch'] + 1} step {position['step']}")
     if position["epoch"] >= args.epochs:

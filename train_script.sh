@@ -2,7 +2,8 @@
 # Train SynergyNet. Arguments go on to main_train.py and override what stands here:
 #     bash train_script.sh --devices-id 0,1 --amp
 # With the published training data in place this is the published run (80 epochs, batch 1024).
-# Without it, COUNT=N synthetic faces are rendered into synthetic_data/ first, unless they are there.
+# train_aug_120x120.npy, of `prepare_data.py pack`, is read instead of the folder when it is there.
+# Without data, COUNT=N synthetic faces are rendered into synthetic_data/ first, unless it has them.
 set -euo pipefail
 cd "$(dirname "$0")"
 PYTHON=${PYTHON:-python}
@@ -12,7 +13,11 @@ if ! "$PYTHON" -c "import torch" 2>/dev/null; then
     echo "error: $PYTHON has no torch; activate your environment, or run \`make train\`" >&2
     exit 2
 fi
-if [[ -d train_aug_120x120 && -f 3dmm_data/param_all_norm_v201.pkl ]]; then
+CROPS=train_aug_120x120
+if [[ -f $CROPS.npy ]]; then
+    CROPS=$CROPS.npy
+fi
+if [[ -e $CROPS && -f 3dmm_data/param_all_norm_v201.pkl ]]; then
     exec "$PYTHON" main_train.py \
         --arch mobilenet_v2 \
         --morphable 3dmm_data \
@@ -24,7 +29,7 @@ if [[ -d train_aug_120x120 && -f 3dmm_data/param_all_norm_v201.pkl ]]; then
         --milestones 48,64 \
         --devices-id 0 \
         --workers "$WORKERS" \
-        --root train_aug_120x120 \
+        --root "$CROPS" \
         --filelists-train 3dmm_data/train_aug_120x120.list.train \
         --param-fp-train 3dmm_data/param_all_norm_v201.pkl \
         --print-freq 50 \

@@ -126,9 +126,11 @@ def loading(folder: Path, count: int, device: torch.device) -> dict[str, Stage]:
     rows = list(range(count))
 
     def baseline() -> torch.Tensor:
+        optimization.keep_freed_memory(False)
         return torch.stack([_load_plainly(folder / name, rng) for name in names]).to(device)
 
     def inputs(crops: ddfa.TrainingCrops) -> torch.Tensor:
+        optimization.keep_freed_memory()  # as main_train does
         return ddfa.preprocess(crops.batch(rows).images.to(device), ddfa.TRAIN)
 
     return {
