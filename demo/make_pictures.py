@@ -1,12 +1,14 @@
 """Make the README's pictures: run benchmark.py first, then `python demo/make_pictures.py`.
 
 alignment.png, ced.png and error_vs_yaw.png come from results/; synthetic.png shows a training set's
-first faces; open_model.png the open morphable model's mean face and sampled people; surface.jpg
-what demo/app.py shows of faces of the open test set.
+first faces, synthetic_assets.jpg (with `--assets DIR`) the same dressed in MakeHuman's assets;
+open_model.png the open morphable model's mean face and sampled people; surface.jpg what demo/app.py
+shows of faces of the open test set.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -25,8 +27,9 @@ from utils import io  # noqa: E402
 from utils.ddfa import CROPS, LIST, OPEN_TEST_FOLDER  # noqa: E402
 from utils.faces import mean_face  # noqa: E402
 from utils.mesh import vertex_normals  # noqa: E402
-from utils.open_model import load_head  # noqa: E402
+from utils.open_model import BASE_VERTICES, load_head  # noqa: E402
 from utils.params import OPEN_FOLDER, load_morphable  # noqa: E402
+from utils.portrait.makehuman import load_wardrobe  # noqa: E402
 from utils.pose import Pose, compose_rotation  # noqa: E402
 from utils.rasterize import rasterize  # noqa: E402
 from utils.render import enlarge  # noqa: E402
@@ -66,6 +69,13 @@ def clay(verts_model: np.ndarray, triangles: np.ndarray, yaw_deg: float) -> np.n
     return picture
 
 
+def synthetic_sheet(generator: Generator) -> np.ndarray:
+    """The first faces of a training set with seed 1."""
+    count = SHEET_ROWS * SHEET_COLUMNS
+    faces = [generator.draw(np.random.default_rng((1, i)))[0] for i in range(count)]
+    return tile(faces, SHEET_COLUMNS)
+
+
 def surfaces() -> np.ndarray:
     """Photo, 3D face, landmarks, pose, triangles, depth, PNCC and texture, one face a row."""
     net = SynergyNet(OPEN_WEIGHTS, "cpu", detector="none", refine_crop=True)
@@ -81,14 +91,15 @@ def surfaces() -> np.ndarray:
     return tile([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures], columns)
 
 
-def main() -> int:
+def main(args: argparse.Namespace) -> int:
     """Write the pictures beside this file."""
     morphable, head = load_morphable(OPEN_FOLDER), load_head(OPEN_FOLDER)
-    generator = Generator(head, morphable)
-    faces = [
-        generator.draw(np.random.default_rng((1, i)))[0] for i in range(SHEET_ROWS * SHEET_COLUMNS)
-    ]
-    io.write_image(DEMO / "synthetic.jpg", tile(faces, SHEET_COLUMNS), 90)
+    io.write_image(DEMO / "synthetic.jpg", synthetic_sheet(Generator(head, morphable)), 90)
+    if args.assets:
+        base_vertices = io.read_array(OPEN_FOLDER / BASE_VERTICES)
+        wardrobe = load_wardrobe(args.assets, head, base_vertices)
+        sheet = synthetic_sheet(Generator(head, morphable, wardrobe=wardrobe))
+        io.write_image(DEMO / "synthetic_assets.jpg", sheet, 90)
 
     mean = morphable.u.numpy().reshape(-1, 3).astype(float)
     views = [clay(mean, morphable.triangles, yaw) for yaw in (0, 35, 75)]
@@ -108,4 +119,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(lambda _: main(), None))
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--assets", help="MakeHuman's assets, for synthetic_assets.jpg")
+    sys.exit(io.run_command(main, parser.parse_args()))

@@ -165,7 +165,9 @@ class _Fitting:
         verts, uv, faces = read_obj(path.with_name(settings.get("obj_file", path.stem + ".obj")))
         if len(verts) != len(placed):
             raise io.InputError(f"{path}: binds {len(placed)} vertices of a mesh of {len(verts)}")
-        texture = Texture.of(_read_texture(_texture_file(path, settings, textures)))
+        image = _read_texture(_texture_file(path, settings, textures))
+        if "hair" in path.parts:  # its colour is the person's
+            image[..., :3] = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None]
         rest = _homogeneous(placed) @ self._to_head  # (A, 3)
         distance, near = self._tree.query(rest, _NEIGHBOURS)
         weights = 1 / (distance + 2000)  # micrometres
@@ -184,7 +186,7 @@ class _Fitting:
             offset=offset[corners[:, 0]].astype(np.float32),
             uv=np.clip(uv[corners[:, 1]], 0, 1).astype(np.float32),
             shells=_shells(rest[corners[:, 0]], triangles),
-            texture=texture,
+            texture=Texture.of(image),
             is_long=bool((rest[:, 1].min() - self._eye_height) / 1000 < _LONG_HAIR_MM),
         )
 

@@ -38,7 +38,7 @@ class Texture:
         """A texture of a picture (H, W, 4) uint8 BGRA."""
         few = image[::4, ::4]
         opaque = _LINEAR[few[few[..., 3] > 128][:, :3]]
-        return cls(image, np.maximum(opaque.mean(0), 1e-3) if len(opaque) else np.ones(3))
+        return cls(image, np.maximum(opaque.mean(0), 0.01) if len(opaque) else np.ones(3))
 
     def look_up(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Linear colours (M, 3) and opacity (M,) at coordinates (M,), which wrap."""
