@@ -11,6 +11,7 @@ are listed again and again.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import multiprocessing
 import resource
 import sys
@@ -98,8 +99,8 @@ def plain_nme(model: SynergyNet, folder: Path) -> np.ndarray:
 def peak_mib(folder: Path, workers: int) -> float:
     """Peak memory of a fresh process that evaluates a folder, MiB."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_evaluate_and_measure, (folder, workers))
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(_evaluate_and_measure, folder, workers).result()
 
 
 def _evaluate_and_measure(folder: Path, workers: int) -> float:
@@ -123,7 +124,10 @@ def main(args: argparse.Namespace) -> int:
         if abs(result["nme"]["mean"] - expected) > 1e-3:
             raise RuntimeError(f"NME {result['nme']['mean']} against {expected}: other work")
         plain, ours = (float(np.median(times)) for times in seconds.values())
-        print(f"{args.images} images: plain {plain:.1f} s, ours {ours:.1f} s, {plain / ours:.2f}x")
+        print(
+            f"{args.images} images: plain {plain:.1f} s, ours {ours:.1f} s, {plain / ours:.2f}x",
+            flush=True,
+        )
         many = repeat_test_set(Path(temporary) / "many", args.many)
         few_mib, many_mib = (peak_mib(path, args.workers) for path in (folder, many))
         growth = (many_mib - few_mib) * 1024 / (args.many - args.images)
