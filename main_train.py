@@ -23,7 +23,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -45,12 +44,12 @@ from utils.optimization import (
     keep_freed_memory,
     learning_rate,
     measure_batch_norms,
+    report_skipped,
+    step_seed,
 )
 from utils.params import default_morphable_folder, load_morphable
 from utils.progress import Progress, log_to, peak_memory, training_plot
 
-MAX_SKIPPED_IN_A_ROW = 50
-SUSPECTS = 3  # images that are named when a step fails
 DRY_RUN_STEPS = 4
 BEST = "best_validation.pth.tar"  # beside the other checkpoints
 LEAST = {
@@ -173,7 +172,7 @@ def train_one_epoch(
         averaged: moving average of the weights, updated after every good step.
         amp: run the backbone in bfloat16.
     Raises:
-        InputError: MAX_SKIPPED_IN_A_ROW steps in a row without a finite gradient.
+        InputError: 50 steps in a row without a finite gradient.
     """
     model = unwrap(network)
     device = model.u.device
@@ -201,11 +200,6 @@ def train_one_epoch(
         progress.update(batch, sums)
 
 
-def step_seed(seed: int, epoch: int, step: int, part: int) -> int:
-    """Seed of a step's erasing and dropout on one part of its batch."""
-    return int(np.random.SeedSequence((seed, epoch, step, part)).generate_state(1)[0])
-
-
 def _gradients_stay_here(
     network: torch.nn.Module, wanted: bool
 ) -> contextlib.AbstractContextManager:
@@ -213,25 +207,6 @@ def _gradients_stay_here(
     if wanted and isinstance(network, DistributedDataParallel):
         return network.no_sync()
     return contextlib.nullcontext()
-
-
-def report_skipped(guard: GuardedStep, batch: ddfa.Batch, names: list[str]) -> None:
-    """Name the images whose targets are largest; labels are what breaks a step most often.
-
-    Raises:
-        InputError: MAX_SKIPPED_IN_A_ROW steps in a row were skipped.
-    """
-    largest = batch.params_w.abs().amax(dim=1).topk(min(SUSPECTS, len(batch.rows)))
-    suspects = ", ".join(
-        f"{names[batch.rows[index]]} ({value:.3g})"
-        for value, index in zip(largest.values, largest.indices, strict=True)
-    )
-    log.error(f"step skipped, its gradient is not finite; largest targets: {suspects}")
-    if guard.in_a_row == MAX_SKIPPED_IN_A_ROW:
-        raise io.InputError(
-            f"{guard.in_a_row} steps in a row without a finite gradient; lower --base-lr, or look "
-            f"for wrong labels; the largest whitened targets of the last step: {suspects}"
-        )
 
 
 def unwrap(network: torch.nn.Module) -> SynergyNet:

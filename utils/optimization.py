@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import logging
 import math
 import os
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
 from loss_definition import SynergyLoss
 from model_building import SynergyNet
-from utils import ddfa
+from utils import ddfa, io
 from utils.params import IMG_SIZE, N_PARAMS
 
 WARMUP_FACTOR = 0.2
@@ -25,10 +27,14 @@ DECAY_FACTOR = 0.2
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4  # on everything, biases and batch norms too
 ADAMW_WEIGHT_DECAY = 0.01  # decoupled from the gradient, hence of another size
+MAX_SKIPPED_IN_A_ROW = 50
+SUSPECTS = 3  # images that are named when a step fails
 STATISTICS_BATCHES = 50  # that averaged weights see before they are used
 OPTIMIZERS = ("sgd", "adamw")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h, and its defaults
 DEFAULT_TRIM_THRESHOLD, DEFAULT_MMAP_MAX = 128 * 1024, 65536
+
+log = logging.getLogger("train")
 
 
 def learning_rate(epoch: int, base_lr: float, warmup: int, milestones: list[int]) -> float:
@@ -99,6 +105,30 @@ class GuardedStep:
         self.skipped += 1
         self.in_a_row += 1
         return False
+
+
+def report_skipped(guard: GuardedStep, batch: ddfa.Batch, names: list[str]) -> None:
+    """Name the images whose targets are largest; labels are what breaks a step most often.
+
+    Raises:
+        InputError: MAX_SKIPPED_IN_A_ROW steps in a row were skipped.
+    """
+    largest = batch.params_w.abs().amax(dim=1).topk(min(SUSPECTS, len(batch.rows)))
+    suspects = ", ".join(
+        f"{names[batch.rows[index]]} ({value:.3g})"
+        for value, index in zip(largest.values, largest.indices, strict=True)
+    )
+    log.error(f"step skipped, its gradient is not finite; largest targets: {suspects}")
+    if guard.in_a_row == MAX_SKIPPED_IN_A_ROW:
+        raise io.InputError(
+            f"{guard.in_a_row} steps in a row without a finite gradient; lower --base-lr, or look "
+            f"for wrong labels; the largest whitened targets of the last step: {suspects}"
+        )
+
+
+def step_seed(seed: int, epoch: int, step: int, part: int) -> int:
+    """Seed of a step's erasing and dropout on one part of its batch."""
+    return int(np.random.SeedSequence((seed, epoch, step, part)).generate_state(1)[0])
 
 
 def measure_batch_norms(model: SynergyNet, batches: Iterable[ddfa.Batch]) -> None:
