@@ -94,6 +94,7 @@ def test_a_damaged_label_leaves_nothing(originals, tmp_path, morphable_folder):
     ("name", "content", "message"),
     [
         ("names.list", "../a.jpg\n/b.jpg\n", r"names\.list: \.\./a\.jpg leads out"),
+        ("names.list", "a.jpg\n..\\b.jpg\n", r"names\.list: \.\.\\b\.jpg leads out"),
         ("names.list", "a.jpg\n", r"params\.npy: shape \(2, 62\), expected \(1, 62\)"),
         ("roi_box.npy", np.zeros((2, 4)), r"roi_box\.npy: a box has no area"),
         ("roi_box.npy", None, r"roi_box\.npy: file not found"),

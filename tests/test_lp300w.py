@@ -213,6 +213,7 @@ def truncate_picture(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:3000])
 
 
+HUGE = np.array([[0, 0, 0, 200, 200, -80, 30.0]])
 FAR_AWAY = np.array([[0, 0, 0, 9000, 200, -80, 1.2e-3]])
 
 
@@ -226,6 +227,7 @@ FAR_AWAY = np.array([[0, 0, 0, 9000, 200, -80, 1.2e-3]])
         (change_label("Shape_Para", np.zeros((10, 1))), r"AFW_1001_1_2\.mat: Pose_Para, Shape"),
         (change_label("Exp_Para", np.full((29, 1), np.nan)), r"AFW_1001_1_2\.mat: holds values"),
         (change_label("Pose_Para", FAR_AWAY), r"AFW_1001_1_2\.jpg: its landmarks lie outside"),
+        (change_label("Pose_Para", HUGE), r"AFW_1001_1_2\.jpg: its landmarks span [\d,]+ px"),
     ],
 )
 def test_bad_files_are_named_in_one_line(folder, tmp_path, capsys, break_it, message):
@@ -242,8 +244,8 @@ def test_bad_files_are_named_in_one_line(folder, tmp_path, capsys, break_it, mes
     ("name", "message"),
     [
         ("../../evil.jpg", "leads outside"),
-        ("/etc/evil.jpg", "absolute path"),
-        ("C:\\evil.jpg", "absolute path"),
+        ("/etc/evil.jpg", "leads outside"),
+        ("C:\\evil.jpg", "leads outside"),
     ],
 )
 def test_a_zip_that_points_outside_is_refused(archive, tmp_path, capsys, name, message):
@@ -304,6 +306,24 @@ def test_labels_of_another_face_model_are_refused_by_the_check(archive, tmp_path
     assert "its labels miss their own points by" in capsys.readouterr().err
     assert not (tmp_path / "data" / "train_aug_120x120").exists()
     assert (tmp_path / "data" / "labels.jpg").is_file()  # to look at
+
+
+def test_faces_too_large_to_draw_are_refused_by_the_check(folder, tmp_path, capsys):
+    """As the Basel Face Model's labels are for the open model, whose coefficients are about 1."""
+    for path in folder.glob("300W_LP/[AHI]*/*.mat"):
+        table = {k: v for k, v in scipy.io.loadmat(path).items() if k[0] != "_"}
+        scipy.io.savemat(path, table | {"Shape_Para": 5e5 * table["Shape_Para"]})
+    assert run(folder, tmp_path / "data", "--workers=0") == 2
+    assert "they, or the face model, belong to something else" in capsys.readouterr().err
+
+
+def test_the_picture_of_a_finished_set_is_kept(folder, tmp_path, capsys):
+    flags = ("--augment=1", "--workers=0", "--validation=0", "--check=2")
+    assert run(folder, tmp_path / "data", *flags) == 0
+    (tmp_path / "data" / "labels.jpg").write_bytes(b"seen")
+    assert run(folder, tmp_path / "data", *flags) == 2
+    assert "already there" in capsys.readouterr().err
+    assert (tmp_path / "data" / "labels.jpg").read_bytes() == b"seen"
 
 
 @pytest.mark.parametrize("flag", ["--validation=1", "--validation=-0.1", "--augment=0"])

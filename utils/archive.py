@@ -106,14 +106,17 @@ def require_room(folder: str | os.PathLike, size_bytes: int, what: str) -> None:
         )
 
 
+def leads_outside(name: str) -> bool:
+    """Whether a path, joined to a folder on any system, may leave it: absolute, or with `..`."""
+    windows = PureWindowsPath(name)  # reads both kinds of slash
+    return bool(windows.anchor) or ".." in windows.parts
+
+
 def _check_members(path: str | os.PathLike, members: list[zipfile.ZipInfo]) -> None:
     names = set()
     for member in members:
         name = member.filename
-        windows = PureWindowsPath(name)  # reads both kinds of slash
-        if PurePosixPath(name).is_absolute() or windows.drive or windows.root:
-            raise InputError(f"{path}: refused, {name!r} in it is an absolute path")
-        if ".." in windows.parts:
+        if leads_outside(name):
             raise InputError(f"{path}: refused, {name!r} in it leads outside")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise InputError(f"{path}: refused, {name!r} in it is a link")

@@ -16,11 +16,12 @@ import numpy as np
 from tqdm import tqdm
 
 from utils import io
-from utils.crop import roi_box_from_landmarks
+from utils.archive import leads_outside
 from utils.labels import params_to_label, write_face_label
 from utils.landmark_model import params_to_crop
 from utils.lp300w import find_faces, read_face
 from utils.params import N_PARAMS, load_morphable
+from utils.training_set import exact_box
 
 NAMES = "names.list"  # pictures, relative to the source
 PARAMS = "params.npy"  # (N, 62) float64, real
@@ -52,9 +53,7 @@ def mats_to_params(
         for file in tqdm(faces, desc="labels", unit="face", leave=False, disable=None):
             face = read_face(file, source, morphable_folder)
             height, width = face.image.shape[:2]
-            box = roi_box_from_landmarks(face.landmarks, width, height)  # (4,)
-            if not (box[:2] < box[2:]).all():
-                raise io.InputError(f"{file.label}: its landmarks lie outside the picture")
+            box = exact_box(face.image, face.landmarks, source / file.label)
             params.append(params_to_crop(face.params, box))
             boxes.append(box)
             sizes.append((width, height))
@@ -89,7 +88,7 @@ def params_to_mats(
     boxes = io.read_array(source / BOXES, (len(names), 4))
     sizes = io.read_array(source / SIZES, (len(names), 2))
     for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if leads_outside(name):
             raise io.InputError(f"{source / NAMES}: {name} leads out of the output folder")
     if not (boxes[:, :2] < boxes[:, 2:]).all():
         raise io.InputError(f"{source / BOXES}: a box has no area")

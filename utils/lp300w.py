@@ -22,7 +22,7 @@ from utils.archive import open_zip, read_member
 from utils.labels import FaceLabel, label_to_params, parse_face_label
 from utils.landmark_model import PHOTO_BOX
 from utils.overlays import contact_sheet, face_tile
-from utils.training_set import FaceFile, LabelledFace, landmark_model
+from utils.training_set import FaceFile, LabelledFace, exact_box, landmark_model
 
 PICTURES = (".jpg", ".jpeg", ".png")
 NO_FACES = ("Code", "landmarks", "__MACOSX")  # folders of 300W-LP.zip without labelled pictures
@@ -155,13 +155,16 @@ def check_labels(
     Returns:
         a sheet of overlays, rebuilt points green and stored ones blue, and the mean error of points
         17-67 in px of a photo 450 px wide (nan when no label stores points).
+    Raises:
+        InputError: a picture or label is damaged, or a rebuilt face does not fit its photo.
     """
     chosen = np.unique(np.linspace(0, len(faces) - 1, count).round().astype(int))
     tiles, errors = [], []
     for index in chosen:
         face, stored = _read(faces[index], source, morphable_folder)
         rebuilt = landmark_model(morphable_folder).decode(face.params)
-        caption = [faces[index].name[:36], f"{face.error:.1f} px"]
+        exact_box(face.image, rebuilt, source / faces[index].label)  # else nothing can be drawn
+        caption = [faces[index].name[:36], "" if stored is None else f"{face.error:.1f} px"]
         tiles.append(face_tile(face.image, rebuilt, stored, caption))
         errors.append(face.error)
     stored_errors = [error for error in errors if np.isfinite(error)]

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+import shlex
 import shutil
 import uuid
 import zlib
@@ -45,6 +47,7 @@ TRAINING_QUALITY, VALIDATION_QUALITY = 95, 100  # of JPEG
 CROP_BYTES = 8192  # on disk: 5 to 7 KB in blocks of 4 KB
 MAX_SHIFT = 0.08  # of a jittered crop, in sides
 SCALES = (0.9, 1.15)  # of a jittered crop's side
+MAX_FACE = 4  # sides of the photo; landmarks that span more are no face in it
 CHUNK = 32  # faces a task: what a kill may cost each worker
 MAX_ERRORS = 100  # unreadable faces after which a conversion gives up
 
@@ -121,6 +124,29 @@ def crop_bytes(count: int) -> int:
     return count * CROP_BYTES
 
 
+def exact_box(image: np.ndarray, landmarks: np.ndarray, where: str | Path) -> np.ndarray:
+    """The benchmark's crop box (4,) of a face, photo px.
+
+    Args:
+        image: (H, W, 3) photo.
+        landmarks: (3, 68) photo px.
+        where: what errors call the face.
+    Raises:
+        InputError: its landmarks lie outside the photo, or span MAX_FACE times as much.
+    """
+    height, width = image.shape[:2]
+    box = roi_box_from_landmarks(landmarks, width, height)  # (4,)
+    if not (box[:2] < box[2:]).all():
+        raise io.InputError(f"{where}: its landmarks lie outside the picture")
+    span_px = np.ptp(landmarks[:2], axis=1).max()
+    if span_px > MAX_FACE * max(width, height):
+        raise io.InputError(
+            f"{where}: its landmarks span {span_px:,.0f} px of a picture of {width} x {height} px; "
+            f"they, or the face model, belong to something else"
+        )
+    return box
+
+
 def jittered_box(landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A square crop box (4,) of whole numbers beside the exact one; may reach outside the photo.
 
@@ -175,17 +201,14 @@ class _Job:
 
     def _convert_one(self, face_file: FaceFile) -> dict[str, np.ndarray]:
         face = self.read(face_file)
-        height, width = face.image.shape[:2]
-        exact_box = roi_box_from_landmarks(face.landmarks, width, height)  # (4,)
-        if not (exact_box[:2] < exact_box[2:]).all():
-            raise io.InputError(f"{face_file.picture}: its landmarks lie outside the picture")
+        first_box = exact_box(face.image, face.landmarks, face_file.picture)
         boxes, params = [], []
         for index in range(self.recipe.crops):
             rng = np.random.default_rng((zlib.crc32(face_file.name.encode()), index))
             shown = face
             if self.recipe.mirror and index % 2:
                 shown = mirror_face(face, _mirror(self.recipe.morphable))
-            box = exact_box if index == 0 else jittered_box(shown.landmarks, rng)
+            box = first_box if index == 0 else jittered_box(shown.landmarks, rng)
             crop = network_crop(shown.image, box)
             io.write_image(self.images / crop_name(face_file, index), crop, self.quality)
             boxes.append(box)
@@ -246,9 +269,8 @@ def write_training_set(
     """
     if not training:
         raise io.InputError(f"{output}: no face left to train on; lower --validation")
+    require_new(output)
     io.make_output_folder(output)
-    if (output / TRAINING_LIST).exists():
-        raise io.InputError(f"{output / TRAINING_LIST}: already there; remove it or choose another")
     unfinished = _begin(output, recipe)
     exact = dataclasses.replace(recipe, crops=1, mirror=False)
     jobs = [
@@ -265,8 +287,18 @@ def write_training_set(
     return dict(zip(names.tolist(), errors.tolist(), strict=True))
 
 
+def require_new(output: Path) -> None:
+    """Refuse a folder with a finished set.
+
+    Raises:
+        InputError: names its list.
+    """
+    if (output / TRAINING_LIST).exists():
+        raise io.InputError(f"{output / TRAINING_LIST}: already there; remove it or choose another")
+
+
 def training_command(output: Path, recipe: Recipe, validates: bool) -> str:
-    """The command that trains on a written set."""
+    """The command that trains on a written set, quoted for a shell."""
     morphable = output / MORPHABLE if recipe.whiten_anew else recipe.morphable
     flags = {
         "--morphable": morphable,
@@ -274,7 +306,8 @@ def training_command(output: Path, recipe: Recipe, validates: bool) -> str:
         "--filelists-train": output / TRAINING_LIST,
         "--param-fp-train": output / TRAINING_PARAMS,
     } | ({"--validation": output / VALIDATION} if validates else {})
-    return " ".join(["python main_train.py", *(f"{flag} {path}" for flag, path in flags.items())])
+    words = itertools.chain.from_iterable(flags.items())
+    return shlex.join(["python", "main_train.py", *map(str, words)])
 
 
 def _begin(output: Path, recipe: Recipe) -> Path:
