@@ -22,7 +22,7 @@ import torch
 from utils.io import InputError, require_at_least, run_command
 from utils.params import BFM_FOLDER, OPEN_FOLDER, default_morphable_folder
 from utils.pose import published_angles
-from utils.pose_conventions import CONVENTIONS
+from utils.pose_conventions import CONVENTIONS, is_rotation
 
 if TYPE_CHECKING:
     from utils.training_set import FaceFile, LabelledFace
@@ -132,12 +132,14 @@ def pose(args: argparse.Namespace) -> int:
         )
     numbers = torch.tensor(args.numbers, dtype=torch.float64).reshape(shape)
     rotation = CONVENTIONS[args.source].to_rotation(numbers)
+    if not is_rotation(rotation):
+        raise InputError(f"{' '.join(map(str, args.numbers))}: no rotation ({args.source})")
     lines = {n: (c.form, c.from_rotation(rotation)) for n, c in CONVENTIONS.items()}
     printed = torch.stack(published_angles(rotation))
     lines["synergynet"] = ("yaw, pitch, roll as printed", printed)  # of no rotation: no way back
     for name, (form, values) in lines.items():
         rows = values.reshape(-1, values.shape[-1]).tolist()
-        text = "; ".join(" ".join(f"{value:.6g}" for value in row) for row in rows)
+        text = "; ".join(" ".join(f"{value:.6f}" for value in row) for row in rows)
         print(f"{name:10} {form:27} {text}")
     return 0
 
@@ -225,9 +227,10 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
 
 def lp300w(args: argparse.Namespace) -> int:
     """A training and a validation set from 300W-LP."""
-    from utils import io, lp300w
+    from utils import io, lp300w, training_set
 
     source, morphable = Path(args.source), Path(args.morphable)
+    training_set.require_new(Path(args.output))
     faces = lp300w.find_faces(source)
     output = io.make_output_folder(args.output)
     if args.check:

@@ -120,12 +120,43 @@ def test_labels_each_way(original, tmp_path, capsys):
 def test_pose_in_all_conventions(capsys):
     assert run("pose", "--source=fsa-net", "-30", "0", "0") == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert lines["300w-lp"].endswith("0 -0.523599 0")
-    assert lines["3ddfa"].split()[-3] == "-30"
+    assert lines["300w-lp"].endswith("0.000000 -0.523599 0.000000")
+    assert lines["3ddfa"].split()[-3] == "-30.000000"
     assert lines["opengl"].count(";") == 3
-    assert lines["synergynet"].split()[-3:] == ["-30", "0", "0"]
+    assert list(map(float, lines["synergynet"].split()[-3:])) == [-30, 0, 0]
     assert run("pose", "--source=6drepnet", "1", "2") == 2
     assert "6drepnet: 2 numbers, expected 9 (3x3 matrix)" in capsys.readouterr().err
+
+
+def test_printed_poses_can_be_passed_back(capsys):
+    """Also where numbers are nearly 0: argparse takes -1e-17 for a flag."""
+    assert run("pose", "--source=3ddfa", "90", "1e-9", "-0.00001") == 0
+    first = capsys.readouterr().out
+    assert "e-" not in first
+    numbers = next(line.split()[-3:] for line in first.splitlines() if line.startswith("opencv"))
+    assert run("pose", "--source=opencv", *numbers) == 0
+    for before, after in zip(first.splitlines(), capsys.readouterr().out.splitlines(), strict=True):
+        if before.startswith("opengl"):
+            values = [
+                [float(x) for x in line.replace(";", "").split()[-16:]] for line in (before, after)
+            ]
+            np.testing.assert_allclose(*values, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("source", "numbers"),
+    [
+        ("6drepnet", "1 0 0 0 1 0 0 0 -1"),
+        ("6drepnet", "1 2 3 4 5 6 7 8 9"),
+        ("opengl", " ".join(["0"] * 16)),
+        ("300w-lp", "0.3 nan 0.2"),
+    ],
+)
+def test_numbers_that_are_no_rotation(capsys, source, numbers):
+    assert run("pose", f"--source={source}", *numbers.split()) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"no rotation ({source})" in error
 
 
 def test_check_for_people_and_for_programs(capsys):

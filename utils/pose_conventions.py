@@ -36,6 +36,7 @@ from torch import Tensor
 
 from utils.pose import Pose, compose_rotation, exact_angles
 
+ROTATION_TOLERANCE = 1e-2  # of R R^T: admits numbers of three decimals
 CAMERA_OF_PICTURE = torch.tensor([1.0, -1.0, -1.0])  # diagonal: y and z change direction
 
 
@@ -133,6 +134,12 @@ CONVENTIONS = {
     "opengl": Convention("4x4 modelview matrix", (4, 4), to_matrix4, from_matrix4),
     "mediapipe": Convention("4x4 facial transformation", (4, 4), to_matrix4, from_matrix4),
 }
+
+
+def is_rotation(matrix: Tensor) -> bool:
+    """Whether all of (..., 3, 3) are rotations, to ROTATION_TOLERANCE; `to_rotation` trusts."""
+    off = matrix @ matrix.mT - torch.eye(3).to(matrix)
+    return bool((off.abs() < ROTATION_TOLERANCE).all() and (torch.linalg.det(matrix) > 0).all())
 
 
 def convert(values: Tensor, source: str, target: str) -> Tensor:
