@@ -206,6 +206,7 @@ def test_photos_and_points_that_do_not_belong_together(photos, points, tmp_path)
         ("a.json", "[1, 2]", "not an object of points by photo"),
         ("a.json", '{"anna": [[1, 2]]}', "not 68 points of 2 or 3 numbers"),
         ("a.json", json.dumps({"anna": [[1, None]] * 68}), "finite"),
+        ("a.json", '{"anna": {"x": 1}}', "not 68 points of 2 or 3 numbers"),
         ("a.json", "{", "not valid JSON"),
         ("a.txt", "", "points come as"),
         ("a.npy", "no array", "not a readable"),
@@ -219,6 +220,20 @@ def test_damaged_points(photos, tmp_path, file, text, message):
     path.write_text(text)
     with pytest.raises(io.InputError, match=message):
         own_photos.find_faces(photos, None if is_pts else path)
+
+
+def test_an_array_of_other_dimensions(photos, tmp_path):
+    io.write_array(tmp_path / "a.npy", np.float64(3))
+    with pytest.raises(io.InputError, match=r"a\.npy: shape \(\), expected"):
+        own_photos.find_faces(photos, tmp_path / "a.npy")
+
+
+def test_tables_of_excel_begin_with_a_mark(photos, points, tmp_path):
+    write_csv(tmp_path / "a.csv", points)
+    header, *lines = (tmp_path / "a.csv").read_text().splitlines(keepends=True)
+    assert not header.startswith("anna")
+    (tmp_path / "a.csv").write_text("".join(lines), encoding="utf-8-sig")
+    assert len(own_photos.find_faces(photos, tmp_path / "a.csv")) == len(points)
 
 
 def test_folders_without_photos(tmp_path):

@@ -65,7 +65,7 @@ def read_pts(path: str | os.PathLike) -> np.ndarray:
     """300-W's points, (2, 68) photo px, y down: two numbers a line between braces."""
     if not Path(path).is_file():
         raise io.InputError(f"{path}: no points of this photo; or give all with --landmarks")
-    text = Path(path).read_text(errors="replace")
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
     body = re.search(r"\{(.*)\}", text, re.DOTALL)
     rows = [line.split() for line in body[1].splitlines() if line.strip()] if body else []
     return _as_points(path, rows)
@@ -86,7 +86,7 @@ def read_landmarks(path: str | os.PathLike, names: list[str]) -> dict[str, np.nd
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".npy":
-        array = io.read_array(path)
+        array = io.read_array(path, (None, None, None))
         if len(array) != len(names):
             raise io.InputError(f"{path}: {len(array)} faces for {len(names)} photos")
         return {name: _as_points(path, rows) for name, rows in zip(names, array, strict=True)}
@@ -110,7 +110,8 @@ def read_landmarks(path: str | os.PathLike, names: list[str]) -> dict[str, np.nd
 def _read_csv(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise io.InputError(f"{path}: file not found")
-    lines = csv.reader(text_io.StringIO(Path(path).read_text(errors="replace")))
+    text = Path(path).read_text(encoding="utf-8-sig", errors="replace")  # Excel adds a mark
+    lines = csv.reader(text_io.StringIO(text))
     table = {}
     for name, *numbers in filter(None, lines):
         if len(numbers) not in (2 * N_LANDMARKS, 3 * N_LANDMARKS):
@@ -123,7 +124,7 @@ def _as_points(where: str | os.PathLike, rows: object) -> np.ndarray:
     """68 points as (2 or 3, 68) float64, from either order of the axes."""
     try:
         points = np.asarray(rows, np.float64)
-    except ValueError:
+    except (TypeError, ValueError):
         points = np.empty(0)
     if points.ndim == 2 and points.shape[0] == N_LANDMARKS:
         points = points.T
