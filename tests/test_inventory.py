@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 
 from utils import inventory, io
 from utils.params import OPEN_FOLDER
@@ -83,6 +84,18 @@ def test_a_file_of_another_shape_and_a_damaged_one(root):
     assert files["w_exp_sim.npy"].shape == (8460, 9)
     assert files["BFM_UV.npy"].state == "expected (any, 2)"
     assert files["u_exp.npy"].state.startswith("not a readable .npy array")
+
+
+def test_arrays_of_other_types(root):
+    """Landmark rows saved as floats are usable; triangles that are no numbers are said to be."""
+    folder = root / "3dmm_data"
+    rows = np.load(folder / "keypoints_sim.npy")
+    io.write_array(folder / "keypoints_sim.npy", rows.astype(np.float64))
+    scipy.io.savemat(folder / "tri.mat", {"tri": np.array(["a", "b"], dtype=object)})
+    files = {file.name: file for file in group_state(root, "3dmm_data").files}
+    basis = np.load(folder / "w_exp_sim.npy")
+    assert files["w_exp_sim.npy"].hash == inventory.content_hash(basis[rows])
+    assert files["tri.mat"].state == "holds values that are not finite numbers"
 
 
 def test_a_content_hash_is_of_values_and_shape():

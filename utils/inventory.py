@@ -160,9 +160,10 @@ def _read(path: Path) -> np.ndarray | list[str] | None:
         return io.read_array(path)
     if path.suffix == ".pkl":
         content = io.read_pickle(path)
-        return content if isinstance(content, np.ndarray) else None
+        return io.require_finite(path, content) if isinstance(content, np.ndarray) else None
     if path.suffix == ".mat":
-        return io.read_mat(path).get("tri")
+        content = io.read_mat(path).get("tri")
+        return None if content is None else io.require_finite(path, content)
     if path.suffix in (".list", ".train"):
         return io.read_list(path)
     return None
@@ -170,11 +171,11 @@ def _read(path: Path) -> np.ndarray | list[str] | None:
 
 def _hash(path: Path, content: np.ndarray | list[str] | None) -> str:
     if path.name in BASES and content.ndim == 2:
-        rows = io.read_array(path.with_name(KEYPOINTS), (3 * N_LANDMARKS,))
+        rows = io.read_array(path.with_name(KEYPOINTS), (3 * N_LANDMARKS,)).astype(np.int64)
         content = content[np.clip(rows, 0, len(content) - 1)]
     if isinstance(content, np.ndarray):
         return content_hash(content)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return io.file_hash(path)
 
 
 def _fits(shape: tuple[int, ...] | None, expected: tuple[int | None, ...] | None) -> bool:
