@@ -9,6 +9,7 @@ import cv2
 import pytest
 import torch
 
+from utils import workers
 from utils.io import InputError
 from utils.workers import map_in_order
 
@@ -42,12 +43,17 @@ def test_no_workers_work_here():
     assert [process for _, process, *_ in map_in_order(describe, range(3), 0)] == [os.getpid()] * 3
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_errors_arrive_as_they_are(workers):
-    results = map_in_order(refuse, range(5), workers)
+@pytest.mark.parametrize("count", [0, 1])
+def test_errors_arrive_as_they_are(count):
+    results = map_in_order(refuse, range(5), count)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(InputError, match=r"^three$"):
         next(results)
+
+
+def test_processes_start_as_on_windows(monkeypatch):
+    monkeypatch.setattr(workers, "START_METHOD", "spawn")
+    assert list(map_in_order(os.path.basename, ["a/b", "c/d"], 1)) == ["b", "d"]
 
 
 def test_a_killed_worker_is_an_error_of_one_line():

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +15,8 @@ from typing import TypeVar
 import cv2
 
 from utils.io import InputError
+
+START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
 
 Task, Result = TypeVar("Task"), TypeVar("Result")
 
@@ -35,8 +38,9 @@ def map_in_order(
     if workers == 0:
         yield from map(function, tasks)
         return
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([function.__module__])  # import once, not once a worker
+    context = multiprocessing.get_context(START_METHOD)
+    if START_METHOD == "forkserver":
+        context.set_forkserver_preload([function.__module__])  # import once, not once a worker
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker)
     try:
         with _one_thread_each():
