@@ -40,7 +40,7 @@ def angles_deg(params: np.ndarray) -> np.ndarray:
 
 def test_scaled_rotations_are_a_length_times_a_rotation():
     quaternion = np.random.default_rng(0).normal(size=4)
-    rotation = Rotation.from_quat(quaternion, scalar_first=True).as_matrix()
+    rotation = Rotation.from_quat(np.roll(quaternion, -1)).as_matrix()
     expected = quaternion @ quaternion * rotation
     np.testing.assert_allclose(fitting._scaled_rotation(quaternion), expected, atol=1e-12)
 

@@ -107,7 +107,7 @@ class _Problem:
         left, scales, right = np.linalg.svd(affine.T, full_matrices=False)  # (2, 2), (2,), (2, 3)
         rows = left @ right  # (2, 3) orthonormal
         rotation = Rotation.from_matrix(np.vstack([rows, np.cross(*rows)]))
-        quaternion = np.sqrt(scales.mean()) * rotation.as_quat(scalar_first=True)
+        quaternion = np.sqrt(scales.mean()) * np.roll(rotation.as_quat(), 1)  # w first
         translation = -(scales.mean() * rotation.as_matrix() @ self.mean.mean(0))[: self.dims]
         return np.concatenate([quaternion, translation, np.zeros(self.basis.shape[2])])
 
