@@ -4,9 +4,10 @@ Angles are those of 300W-LP and AFLW2000-3D: R = Rx(pitch) Ry(yaw) Rz(roll), in 
 Rx = [1 0 0; 0 c s; 0 -s c], Ry = [c 0 -s; 0 1 0; s 0 c], Rz = [c s 0; -s c 0; 0 0 1].
 R maps the model frame to the crop frame before the y axis is turned down.
 
-Two decodings are kept. `published` is what SynergyNet and 3DDFA report; its yaw reads R[2, 0],
-which is sin(yaw) only where pitch and roll are zero. `exact` inverts the product above.
-Sources: SynergyNet, section 4.3; 3DDFA for the published decoding; 300W-LP for the convention.
+Two decodings are kept. `published` is what SynergyNet reports: 3DDFA's yaw, which reads R[2, 0] and
+is sin(yaw) only where pitch and roll are zero, with 300W-LP's pitch and roll. `exact` inverts the
+product above. (3DDFA's own pitch and roll are others: utils/pose_conventions.py.)
+Sources: SynergyNet, section 4.3; 3DDFA for the yaw; 300W-LP for the convention.
 """
 
 from __future__ import annotations
