@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import zipfile
 from pathlib import Path
@@ -119,6 +120,17 @@ def test_existing_labels_are_kept(originals, tmp_path, morphable_folder):
     shutil.copytree(originals / "AFW", tmp_path / "mats" / "AFW")
     with pytest.raises(io.InputError, match="AFW: already there"):
         label_folders.params_to_mats(tmp_path / "arrays", tmp_path / "mats", morphable_folder)
+
+
+def test_labels_of_another_face_model_are_refused(originals, tmp_path, morphable_folder):
+    for name, (_, height) in SIZES.items():
+        path = originals / f"{name}.mat"
+        label = read_face_label(path)
+        pt2d = label_landmarks(label, load_morphable(morphable_folder), height)[:2] + 9
+        write_face_label(path, dataclasses.replace(label, pt2d=pt2d, pt3d_68=None))
+    with pytest.raises(io.InputError, match="miss their own points"):
+        label_folders.mats_to_params(originals, tmp_path / "arrays", morphable_folder)
+    assert not (tmp_path / "arrays").exists()
 
 
 def test_real_labels(shared_folder, tmp_path):

@@ -19,7 +19,7 @@ from utils import io
 from utils.archive import leads_outside
 from utils.labels import params_to_label, write_face_label
 from utils.landmark_model import params_to_crop
-from utils.lp300w import find_faces, read_face
+from utils.lp300w import find_faces, read_face, require_fit
 from utils.params import N_PARAMS, load_morphable
 from utils.training_set import exact_box
 
@@ -43,7 +43,8 @@ def mats_to_params(
         by name, the mean px by which 40 + 10 coefficients miss the label's own points 17-67; nan
         where it stores none.
     Raises:
-        InputError: nothing found, a damaged or incomplete pair, or arrays already there.
+        InputError: nothing found, a damaged or incomplete pair, labels of another face model, or
+            arrays already there.
     """
     source, morphable_folder = Path(source), Path(morphable_folder)
     morphable = load_morphable(morphable_folder)
@@ -58,6 +59,8 @@ def mats_to_params(
             boxes.append(box)
             sizes.append((width, height))
             errors[file.picture] = face.error
+        if scored := [error for error in errors.values() if np.isfinite(error)]:
+            require_fit(float(np.mean(scored)), source, morphable_folder)
         mean, std = (x.double().numpy() for x in (morphable.param_mean, morphable.param_std))
         io.write_array(staging / PARAMS, np.stack(params))
         io.write_array(staging / WHITENED, (np.stack(params) - mean) / std)
