@@ -232,9 +232,9 @@ def lp300w(args: argparse.Namespace) -> int:
     source, morphable = Path(args.source), Path(args.morphable)
     training_set.require_new(Path(args.output))
     faces = lp300w.find_faces(source)
-    output = io.make_output_folder(args.output)
     if args.check:
         sheet, error_px = lp300w.check_labels(faces, source, morphable, args.check)
+        output = io.make_output_folder(args.output)
         io.write_image(output / lp300w.SHEET, sheet)
         rebuilt = "no points stored" if math.isnan(error_px) else f"rebuilt to {error_px:.1f} px"
         print(f"{output / lp300w.SHEET}: labels drawn; points 17-67: {rebuilt}")

@@ -315,6 +315,7 @@ def test_faces_too_large_to_draw_are_refused_by_the_check(folder, tmp_path, caps
         scipy.io.savemat(path, table | {"Shape_Para": 5e5 * table["Shape_Para"]})
     assert run(folder, tmp_path / "data", "--workers=0") == 2
     assert "they, or the face model, belong to something else" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
 
 
 def test_the_picture_of_a_finished_set_is_kept(folder, tmp_path, capsys):

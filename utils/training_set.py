@@ -336,7 +336,7 @@ def _convert(
     tasks = []
     for job, faces, names in zip(jobs, parts, done, strict=True):
         for stray in job.images.glob(".*"):
-            stray.unlink()  # half-written when a worker was killed
+            stray.unlink(missing_ok=True)  # half-written when a worker was killed
         todo = [face for face in faces if face.name not in names]
         tasks += [(job, todo[i : i + CHUNK]) for i in range(0, len(todo), CHUNK)]
     require_room(output, crop_bytes(sum(job.recipe.crops * len(c) for job, c in tasks)), "the set")
