@@ -325,8 +325,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_list(path: str | os.PathLike, names: list[str]) -> None:
     """Write one name a line."""
-    with whole_file(path) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in names))
+    write_text(path, "".join(f"{name}\n" for name in names))
 
 
 def make_output_folder(path: str | os.PathLike) -> Path:

@@ -19,6 +19,7 @@ import torch
 from torch import distributed, multiprocessing
 
 from utils import io
+from utils.workers import end_with_parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +102,7 @@ def _launched(
     group: dict[str, Any],
     errors: multiprocessing.SimpleQueue,
 ) -> None:
+    end_with_parent()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // group["world_size"]))
     try:

@@ -13,18 +13,12 @@ Sources: 3DDFA (Zhu et al., PAMI 2017) for files and crops; AFLW2000-3D for the 
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import dataclasses
 import functools
-import multiprocessing
 import os
-from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -50,6 +44,7 @@ from utils.portrait.makehuman import load_wardrobe
 from utils.portrait.studio import Studio
 from utils.portrait.wardrobe import Wardrobe
 from utils.pose import decode_pose
+from utils.workers import map_in_order
 
 TRAINING_IMAGES = "train_aug_120x120"
 TRAINING_LIST = "train_aug_120x120.list.train"
@@ -289,35 +284,8 @@ def image_name(index: int) -> str:
 
 def _write_pictures(job: _Job, count: int, workers: int) -> np.ndarray:
     """Write pictures with `workers` processes (0: this one); real parameters (count, 62)."""
-    progress = functools.partial(tqdm, total=count, unit="face", disable=None)
-    if workers == 0:
-        return np.stack(list(progress(map(job.write, range(count)))))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # import once, not once a worker
-    pool = concurrent.futures.ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,))
-    try:
-        with _one_thread_each(), pool:
-            return np.stack(list(progress(pool.map(job.write, range(count), chunksize=16))))
-    except BrokenProcessPool:
-        raise io.InputError(
-            f"{job.images}: a worker was killed, perhaps for memory; use fewer --workers"
-        ) from None
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes started meanwhile compute with one thread: theirs are enough."""
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    labels = map_in_order(job.write, range(count), workers, chunk_size=16)
+    return np.stack(list(tqdm(labels, total=count, unit="face", disable=None)))
 
 
 # ---------------------------------------------------------------- sets

@@ -22,7 +22,7 @@ Task, Result = TypeVar("Task"), TypeVar("Result")
 
 
 def map_in_order(
-    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
+    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int, chunk_size: int = 1
 ) -> Iterator[Result]:
     """`map(function, tasks)` by processes of one thread each; 0 workers: by this one.
 
@@ -32,6 +32,7 @@ def map_in_order(
         function: of a module, or a method; it and the tasks are pickled.
         tasks: all of them are taken at once.
         workers: number of processes.
+        chunk_size: tasks that travel to a process together; the function travels once with them.
     Raises:
         InputError: a process was killed; and whatever `function` raises.
     """
@@ -44,7 +45,7 @@ def map_in_order(
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker)
     try:
         with _one_thread_each():
-            yield from pool.map(function, tasks)
+            yield from pool.map(function, tasks, chunksize=chunk_size)
     except BrokenProcessPool:
         raise InputError("a worker was killed, perhaps for memory; use fewer --workers") from None
     finally:
@@ -53,12 +54,17 @@ def map_in_order(
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when the one that started it ends, even when that one is killed."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     multiprocessing.parent_process().join()
-    os._exit(1)  # the executor's own end would wait for tasks that never come
+    os._exit(1)  # the process's own end would wait for work that never comes
 
 
 @contextlib.contextmanager
