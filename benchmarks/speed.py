@@ -34,13 +34,13 @@ from model_building import SynergyNet, build_model
 from utils import ddfa, io, optimization
 from utils.crop import network_crop
 from utils.detect import make_detector, whole_photo
-from utils.faces import Faces, decode_faces
+from utils.faces import Faces, decode_faces, mean_face
 from utils.inference import choose_device, make_regressor
 from utils.packed import write_packed
 from utils.params import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
 from utils.progress import Progress
 from utils.rasterize import rasterize
-from utils.render3d import draw_faces
+from utils.render3d import draw_faces, edge_fade
 
 STEPS = 3  # of training a run; the first of ours still grows the heap
 
@@ -271,11 +271,12 @@ def photo_stages(folder: Path, device: str) -> dict[str, Callable[[], object]]:
         return faces, faces.vertices
 
     faces, vertices = decode()
+    fade = edge_fade(mean_face(net.model), faces.triangles)
 
     def draw() -> None:
         singleImage.draw_landmarks(photo, faces)
         singleImage.draw_poses(photo, faces)
-        draw_faces(photo, vertices, faces.triangles)
+        draw_faces(photo, vertices, faces.triangles, fade=fade)
 
     stages: dict[str, Callable[[], object]] = {"read": lambda: io.read_image(folder / "photo.jpg")}
     with contextlib.suppress(io.InputError):

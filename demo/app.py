@@ -25,7 +25,7 @@ from synergy3DMM import SynergyNet
 from utils import io
 from utils.faces import mean_face
 from utils.mesh import glb_bytes, mesh_from_photo
-from utils.render3d import draw_faces, draw_wireframe
+from utils.render3d import draw_faces, draw_wireframe, edge_fade
 from utils.texture import Unwrapping, depth_picture, pncc, unwrap_model, unwrap_texture
 
 FONTS = ("system-ui", "sans-serif")
@@ -59,13 +59,14 @@ def analyse(net: SynergyNet, unwrapping: Unwrapping, photo: np.ndarray) -> Analy
     faces = faces[np.argsort(-sides)]  # the largest first
     verts, triangles = faces.vertices, faces.triangles
     texture, _ = unwrap_texture(photo, verts[0], triangles, unwrapping)
+    mean = mean_face(net.model)
     pictures = {
-        "3D face": draw_faces(photo, verts, triangles),
+        "3D face": draw_faces(photo, verts, triangles, fade=edge_fade(mean, triangles)),
         "landmarks": draw_landmarks(photo, faces),
         "head pose": draw_poses(photo, faces),
         "triangles": draw_wireframe(photo, verts, triangles),
         "depth": depth_picture(verts, triangles, photo.shape),
-        "PNCC": pncc(verts, triangles, mean_face(net.model), photo.shape),
+        "PNCC": pncc(verts, triangles, mean, photo.shape),
         "texture": texture,
     }
     pose = np.stack(faces.pose("exact"), axis=1).astype(float).round(1) + 0.0  # (N, 3), no -0.0

@@ -63,7 +63,7 @@ def test_light_comes_from_above():
     for tilt in (0.5, -0.5):  # z over y: bottom nearer, so that the surface looks up; then down
         verts = flat.copy()
         verts[2] = tilt * verts[1]
-        shades.append(render3d.shade(verts, triangles, (255, 255, 255)).mean())
+        shades.append(render3d.shade(verts, triangles)[:, 0].mean())
     assert shades[0] > shades[1] + 0.2
 
 
@@ -81,17 +81,48 @@ def test_triangles_that_look_away_are_not_drawn(face):
 def test_nearer_surface_hides_the_other_and_larger_face_the_smaller():
     far, triangles = square(10, 10, 90, 90, z=0)
     near, _ = square(40, 40, 60, 60, z=30)
+    near[2, 2:] += 20  # looks away from the light, which comes from the left
     verts = np.concatenate([near, far], axis=1)
     both = np.concatenate([triangles, triangles + 4])
-    colours = np.repeat([[0.0, 0, 255], [255, 0, 0]], 4, axis=0)
-    image = render3d.draw_faces(GREY, [verts], both, colours, 1.0)
-    assert image[50, 50, 2] > 200 > 60 > image[50, 50, 0]
-    assert image[20, 20, 0] > 200 > 60 > image[20, 20, 2]
+    image = render3d.draw_faces(GREY, [verts], both, (200, 200, 200), 1.0).astype(int)
+    assert abs(image[50, 50] - image[20, 20]).min() > 20
+    alone = render3d.draw_faces(GREY, [near], triangles, (200, 200, 200), 1.0)
+    np.testing.assert_array_equal(image[45:55, 45:55], alone[45:55, 45:55])
     small = far / 2
     image = render3d.draw_faces(GREY, [far, small], triangles, (200, 200, 200))
     np.testing.assert_array_equal(
         image, render3d.draw_faces(GREY, [small, far], triangles, (200, 200, 200))
     )
+
+
+def test_the_overlay_fades_towards_the_cut_edge_and_not_towards_the_mouth(face):
+    verts, triangles = face
+    fade = render3d.edge_fade(verts.T * (1, -1, 1), triangles)
+    crown, lips = verts[1].argmin(), np.hypot(verts[0] - 80, verts[1] - 83).argmin()
+    assert (fade[crown], fade[lips], fade.max()) == (0, 1, 1)
+    assert 0.7 < fade.mean() < 1
+    plain = render3d.draw_faces(GREY, [verts], triangles).astype(int)
+    faded = render3d.draw_faces(GREY, [verts], triangles, fade=fade).astype(int)
+    np.testing.assert_allclose(faded[40:90, 60:100], plain[40:90, 60:100], atol=1)
+    top = np.flatnonzero(changed(plain)[:, 80])[0]
+    strength = abs(faded - 90)[top : top + 8, 80, 0] / abs(plain - 90)[top : top + 8, 80, 0]
+    assert (np.diff(strength) > -0.05).all()
+    assert strength[0] < 0.3
+    assert strength[-1] > 0.7
+
+
+def test_the_cut_edge_is_the_longest_run_of_edges_with_one_triangle():
+    x, y = np.meshgrid(np.arange(9.0), np.arange(9.0))
+    mean = np.column_stack([x.ravel(), y.ravel(), 0 * x.ravel()])
+    a = (np.arange(8)[:, None] * 9 + np.arange(8)).ravel()
+    triangles = np.concatenate(
+        [np.column_stack([a, a + 1, a + 10]), np.column_stack([a, a + 10, a + 9])]
+    )
+    inside = a[36]  # the cell in the middle is a hole, as a mouth is
+    triangles = triangles[triangles[:, 0] != inside]
+    distance = np.minimum.reduce([x, y, 8 - x, 8 - y]).ravel()
+    expected = np.minimum(distance / (render3d.FADE * 8), 1)
+    np.testing.assert_allclose(render3d.edge_fade(mean, triangles), expected)
 
 
 def test_two_faces_are_drawn_as_one_after_the_other(face):

@@ -11,20 +11,24 @@ from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from utils.mesh import vertex_normals
 from utils.rasterize import rasterize
 from utils.render import SUBPIXEL_BITS, fixed_point
 
-CLAY_BGR = (226, 222, 218)
+CLAY_BGR = (244, 240, 235)
 LINE_BGR = (240, 220, 120)
 BOX_BGR = (60, 200, 250)
 
 # light of the overlay; directions in x right, y up, z towards the viewer
-AMBIENT, DIFFUSE, SPECULAR, SHININESS = 0.34, 0.74, 0.12, 24
+AMBIENT, DIFFUSE, SPECULAR, SHININESS = 0.315, 0.685, 0.12, 24
 LIGHT = np.array([-0.249, 0.449, 0.858])  # unit length; over the viewer's left shoulder
 HALFWAY = np.array([-0.129, 0.233, 0.964])  # unit length; between light and viewer
 DIRECTIONS = np.float32([LIGHT, HALFWAY])
+FADE = 0.08  # of the model's height: from its cut edge inwards the overlay grows opaque
 
 LINE_WIDTH_PX = 1.0
 SPARSE_PX, FAINTEST = 6.0, 0.4  # lines of triangles this high are drawn in full, others fainter
@@ -37,8 +41,9 @@ def draw_faces(
     image: np.ndarray,
     verts_photo: Sequence[np.ndarray] | np.ndarray,
     triangles: np.ndarray,
-    colours: np.ndarray | tuple[int, int, int] = CLAY_BGR,
+    colour: tuple[int, int, int] = CLAY_BGR,
     opacity: float = 0.8,
+    fade: np.ndarray | float = 1.0,
 ) -> np.ndarray:
     """Draw shaded faces over a photo; larger faces are taken for nearer ones.
 
@@ -46,21 +51,43 @@ def draw_faces(
         image: (H, W, 3) uint8 BGR. Not modified.
         verts_photo: (3, V) of each face.
         triangles: (T, 3).
-        colours: BGR of the material, (3,) or (V, 3), 0 to 255.
+        colour: BGR of the material, 0 to 255.
         opacity: 1 hides the photo below.
+        fade: (V,) factors of the opacity, as from `edge_fade`.
     """
     image = image.copy()
+    material = np.column_stack([colour, (255, 255, 255), (0, 0, 0)])  # diffuse, highlight, opacity
     for verts in far_to_near(verts_photo):
         front = front_triangles(verts, triangles)
-        drawn = rasterize_face(verts, front, shade(verts, front, colours), image.shape)
+        light = shade(verts, front)
+        looks = np.column_stack([light, np.full(len(light), opacity) * fade])  # (V, 3)
+        drawn = rasterize_face(verts, front, looks, image.shape)
         if drawn is None:
             continue
-        box, surface, depth = drawn
+        box, looks, depth = drawn
         covered = np.isfinite(depth).astype(np.float32)
-        weight = opacity * covered * cv2.blur(covered, (3, 3))  # softer towards the outline
-        pixels = cv2.convertScaleAbs(surface, alpha=255)
+        weight = looks[:, :, 2] * covered * cv2.blur(covered, (3, 3))  # softer at the outline
+        pixels = cv2.convertScaleAbs(cv2.transform(looks, material))
         image[box] = cv2.blendLinear(pixels, image[box], weight, 1 - weight)
     return image
+
+
+def edge_fade(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Fade (V,) for `draw_faces`: 0 at the edge where the face was cut out of its head, then 1.
+
+    Args:
+        mean: (V, 3) mean face, y up, in any unit.
+        triangles: (T, 3).
+    """
+    count = len(mean)
+    edges = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)  # (3T, 2)
+    keys, uses = np.unique(edges @ (count, 1), return_counts=True)
+    border = np.divmod(keys[uses == 1], count)  # (E,) vertices each: edges of one triangle only
+    graph = coo_array((np.ones(len(border[0])), border), (count, count))
+    _, loops = connected_components(graph, directed=False)  # outer edge, mouth, single vertices
+    outer = loops == np.bincount(loops).argmax()
+    distance, _ = cKDTree(mean[outer]).query(mean)
+    return np.minimum(distance / (FADE * np.ptp(mean[:, 1])), 1).astype(np.float32)
 
 
 def draw_wireframe(
@@ -70,7 +97,7 @@ def draw_wireframe(
     colour: tuple[int, int, int] = LINE_BGR,
     opacity: float = 0.9,
 ) -> np.ndarray:
-    """Draw the visible edges of the triangles, anti-aliased; arguments as for `draw_faces`.
+    """Draw the visible edges of the triangles, anti-aliased; other arguments as for `draw_faces`.
 
     Where triangles are not much larger than a pixel, lines are fainter, so that the photo shows.
     """
@@ -131,14 +158,12 @@ def draw_pose_box(
 # ---------------------------------------------------------------- parts
 
 
-def shade(
-    verts_photo: np.ndarray, triangles: np.ndarray, colours: np.ndarray | tuple[int, int, int]
-) -> np.ndarray:
-    """Colours (V, 3), 0 to 1, of vertices in the light: ambient, diffuse, a dull highlight."""
+def shade(verts_photo: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Light (V, 2) on vertices, 0 to 1: ambient and diffuse, and a dull highlight."""
     normals = vertex_normals(verts_photo.T * np.float32([1, -1, 1]), triangles)
     towards_light, towards_halfway = np.maximum(normals @ DIRECTIONS.T, 0).T  # (V,) cosines each
-    light = (AMBIENT + DIFFUSE * towards_light)[:, None] * np.float32(colours) / 255
-    return np.clip(light + SPECULAR * towards_halfway[:, None] ** SHININESS, 0, 1)
+    highlight = SPECULAR * towards_halfway**SHININESS
+    return np.column_stack([AMBIENT + DIFFUSE * towards_light, highlight])
 
 
 def far_to_near(faces: Iterable[np.ndarray]) -> list[np.ndarray]:
