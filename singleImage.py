@@ -32,10 +32,10 @@ from synergy3DMM import SynergyNet
 from utils import io, render
 from utils.detect import DETECTORS, make_detector, read_boxes
 from utils.faces import POSE_CONVENTION, Faces, describe_faces, mean_face
-from utils.gallery import Picture, ResultsFile, find_pictures, rank_and_world_size
+from utils.gallery import ResultsFile, Source, find_sources, rank_and_world_size
 from utils.inference import ENGINES
 from utils.mesh import glb_bytes, mesh_from_photo, mtl_text, obj_text, ply_bytes
-from utils.render3d import draw_faces, draw_pose_box
+from utils.render3d import draw_faces, draw_pose_box, edge_fade
 from utils.texture import (
     Unwrapping,
     depth_picture,
@@ -44,7 +44,7 @@ from utils.texture import (
     unwrap_texture,
     vertex_colours,
 )
-from utils.video import annotate_video, is_video
+from utils.video import annotate_video, is_annotated
 
 NOSE_TIP = 30  # of the 68 landmarks
 MESHES = ("obj", "ply", "glb")
@@ -57,7 +57,8 @@ A picture that cannot be read, or that shows no face, gets one line on stderr; t
 Exit code: 0 when a face was found, 2 when there was none or nothing could be read. Under torchrun a
 process that found none ends with 0, so that the others go on.
 
---resume passes over the pictures in results_rank*.jsonl, but for those that failed.
+--resume passes over the pictures in results_rank*.jsonl and the videos with a .json, but for those
+that failed.
 """
 
 
@@ -96,10 +97,10 @@ def _sides(faces: Faces) -> np.ndarray:
 
 
 def read_ahead(
-    pictures: Sequence[Picture], workers: int, count: int
-) -> Iterator[tuple[Picture, Future[np.ndarray]]]:
+    pictures: Sequence[Source], workers: int, count: int
+) -> Iterator[tuple[Source, Future[np.ndarray]]]:
     """The pictures with what reading them gives, `count` of them read in advance by threads."""
-    waiting: collections.deque[tuple[Picture, Future[np.ndarray]]] = collections.deque()
+    waiting: collections.deque[tuple[Source, Future[np.ndarray]]] = collections.deque()
     with ThreadPoolExecutor(workers) as pool:
         for picture in pictures:
             waiting.append((picture, pool.submit(io.read_image, picture.path)))
@@ -110,10 +111,10 @@ def read_ahead(
 
 def predict_pictures(
     net: SynergyNet,
-    reading: Iterator[tuple[Picture, Future[np.ndarray]]],
+    reading: Iterator[tuple[Source, Future[np.ndarray]]],
     boxes: dict[str, np.ndarray] | None,
     batch_size: int,
-) -> Iterator[tuple[Picture, np.ndarray | None, Faces | io.InputError]]:
+) -> Iterator[tuple[Source, np.ndarray | None, Faces | io.InputError]]:
     """Each picture with its photo and faces, or with None and what is wrong with it.
 
     Args:
@@ -123,7 +124,7 @@ def predict_pictures(
         batch_size: pictures that go through the network together.
     """
     while batch := list(itertools.islice(reading, batch_size)):
-        good: list[tuple[Picture, np.ndarray, np.ndarray]] = []
+        good: list[tuple[Source, np.ndarray, np.ndarray]] = []
         for picture, future in batch:
             try:
                 photo = future.result()
@@ -136,7 +137,7 @@ def predict_pictures(
             yield picture, photo, faces.of_image(index)
 
 
-def look_up(picture: Picture, photo: np.ndarray, boxes: dict[str, np.ndarray]) -> np.ndarray:
+def look_up(picture: Source, photo: np.ndarray, boxes: dict[str, np.ndarray]) -> np.ndarray:
     """The boxes (n, 5) of one picture.
 
     Raises:
@@ -163,6 +164,7 @@ class Surface:
         mesh: obj, ply or glb; None for no meshes.
         texture, depth, pncc: whether these pictures are wanted.
         unwrapping: of the face model, where mesh or texture needs it.
+        fade: (V,) of the overlay, where the face model has triangles to draw.
     """
 
     mesh: str | None
@@ -170,9 +172,31 @@ class Surface:
     depth: bool
     pncc: bool
     unwrapping: Unwrapping | None
+    fade: np.ndarray | None
 
 
-def describe_picture(picture: Picture, photo: np.ndarray, faces: Faces) -> dict[str, Any]:
+def plan_surface(net: SynergyNet, args: argparse.Namespace) -> Surface:
+    """What the flags ask for of this face model.
+
+    Raises:
+        InputError: the face model has no triangles for it.
+    """
+    mean, triangles = mean_face(net.model), net.model.triangles
+    if triangles is None and (args.mesh or args.texture or args.depth or args.pncc):
+        raise io.InputError(
+            "--mesh, --texture, --depth and --pncc need triangles: the face model has no tri.mat"
+        )
+    return Surface(
+        args.mesh,
+        args.texture,
+        args.depth,
+        args.pncc,
+        unwrapping=unwrap_model(mean) if args.mesh or args.texture else None,
+        fade=edge_fade(mean, triangles) if triangles is not None else None,
+    )
+
+
+def describe_picture(picture: Source, photo: np.ndarray, faces: Faces) -> dict[str, Any]:
     """What the JSON of one picture says."""
     return {
         "image": picture.path,
@@ -185,17 +209,17 @@ def describe_picture(picture: Picture, photo: np.ndarray, faces: Faces) -> dict[
 
 
 def write_files(
-    output: Path, picture: Picture, photo: np.ndarray, faces: Faces, surface: Surface
+    output: Path, picture: Source, photo: np.ndarray, faces: Faces, surface: Surface
 ) -> None:
     """Pictures and JSON of one picture, and what `surface` asks for."""
     io.write_image(output / "landmarks" / f"{picture.name}.jpg", draw_landmarks(photo, faces))
     io.write_image(output / "poses" / f"{picture.name}.jpg", draw_poses(photo, faces))
     description = describe_picture(picture, photo, faces)
     io.write_json(output / "json" / f"{picture.name}.json", description)
-    if faces.triangles is None:
-        return
+    if surface.fade is None:
+        return  # no triangles
     vertices, triangles = faces.vertices, faces.triangles
-    overlay = draw_faces(photo, vertices, triangles)
+    overlay = draw_faces(photo, vertices, triangles, fade=surface.fade)
     io.write_image(output / "rendering_overlay" / f"{picture.name}.jpg", overlay)
     if surface.depth:
         depth = depth_picture(vertices, triangles, photo.shape)
@@ -284,7 +308,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--depth", action="store_true", help="depth/NAME.png: white is nearest")
     add("--pncc", action="store_true", help="pncc/NAME.png: place on the mean face as colour")
     add("--output", default="inference_output", help="folder (default: %(default)s)")
-    add("--results-only", action="store_true", help="write results_rank*.jsonl and nothing else")
+    add("--results-only", action="store_true", help="write numbers only, no pictures")
     add("--resume", action="store_true", help="go on with an interrupted run")
     add("--batch-size", type=int, default=8, help="pictures at a time (default: %(default)s)")
     add("--workers", type=int, default=4, help="threads that read ahead (default: %(default)s)")
@@ -297,13 +321,13 @@ def main(args: argparse.Namespace) -> int:
     rank, world_size = rank_and_world_size()
     if world_size > 1:
         cv2.setNumThreads(torch.get_num_threads())  # which torchrun sets, for many processes
-    videos = [source for source in args.files if is_video(source)]
-    sources = [source for source in args.files if not is_video(source)]
-    pictures = find_pictures(sources, skip=output)
+    pictures, videos = find_sources(args.files, skip=output)
     kind, _, boxes_file = args.detector.partition(":")
     boxes = read_boxes(boxes_file) if kind == "boxes" else None
     if videos and boxes is not None:
-        raise io.InputError(f"{videos[0]}: videos need a detector, not --detector {args.detector}")
+        raise io.InputError(
+            f"{videos[0].path}: videos need a detector, not --detector {args.detector}"
+        )
     net = SynergyNet(
         args.weights,
         args.device,
@@ -316,38 +340,44 @@ def main(args: argparse.Namespace) -> int:
     )
     if rank == 0:
         print(f"weights {net.weights}, morphable model {net.model.morphable_id['name']}")
-    found = do_videos(net, videos[rank::world_size], output, args.smooth)
+    found = do_videos(net, videos[rank::world_size], output, args)
     if pictures:
         found |= do_pictures(net, pictures[rank::world_size], boxes, output, args)
     return 0 if found or world_size > 1 else 2
 
 
-def do_videos(net: SynergyNet, videos: Sequence[str], output: Path, smooth: bool) -> bool:
-    """Annotate videos; whether any of them shows a face."""
-    n_faces = 0
+def do_videos(
+    net: SynergyNet, videos: Sequence[Source], output: Path, args: argparse.Namespace
+) -> bool:
+    """Annotate videos; whether one shows a face, or an earlier run has done some of them."""
+    draw = None if args.results_only else draw_frame
+    n_done = n_faces = 0
     for video in videos:
+        stem = output / "videos" / video.name
+        if args.resume and is_annotated(video.path, stem):
+            n_done += 1
+            continue
         try:
-            summary = annotate_video(net, video, output / "videos", draw_frame, smooth=smooth)
+            summary = annotate_video(net, video.path, stem, draw, smooth=args.smooth)
         except io.InputError as error:
             print(f"skipped: {error}", file=sys.stderr)
             continue
         if summary.problem:
             print(summary.problem, file=sys.stderr)
-        print(f"{video}: {summary.identities} people, {summary.frames} frames: {output / 'videos'}")
+        print(f"{video.path}: {summary.identities} people, {summary.frames} frames: {stem}.*")
         n_faces += summary.faces
-    return n_faces > 0
+    return n_faces > 0 or n_done > 0
 
 
 def do_pictures(
     net: SynergyNet,
-    pictures: Sequence[Picture],
+    pictures: Sequence[Source],
     boxes: dict[str, np.ndarray] | None,
     output: Path,
     args: argparse.Namespace,
 ) -> bool:
     """Annotate pictures; whether one shows a face, or an earlier run has done some of them."""
-    unwrapping = unwrap_model(mean_face(net.model)) if args.mesh or args.texture else None
-    surface = Surface(args.mesh, args.texture, args.depth, args.pncc, unwrapping)
+    surface = plan_surface(net, args)
     results = ResultsFile(output, args.resume)
     done = results.done() if args.resume else set()
     pictures = [picture for picture in pictures if picture.path not in done]

@@ -1,4 +1,4 @@
-"""Finding pictures, naming what is made of them, and keeping account of what is done."""
+"""Finding pictures and videos, naming what is made of them, and keeping account of what is done."""
 
 from __future__ import annotations
 
@@ -24,12 +24,18 @@ def album(tmp_path, monkeypatch) -> Path:
     return tmp_path / "album"
 
 
-def names(pictures: list[gallery.Picture]) -> list[str]:
-    return [picture.name for picture in pictures]
+def find_pictures(*sources: str, skip: Path | None = None) -> list[gallery.Source]:
+    pictures, videos = gallery.find_sources(sources, skip)
+    assert videos == []
+    return pictures
+
+
+def names(sources: list[gallery.Source]) -> list[str]:
+    return [source.name for source in sources]
 
 
 def test_folders_are_searched_to_the_bottom_in_order(album):
-    pictures = gallery.find_pictures(["album"])
+    pictures = find_pictures("album")
     assert names(pictures) == ["a", "b", "trip/a", "trip/c"]
     assert [picture.path for picture in pictures][2:] == ["album/trip/a.png", "album/trip/c.jpeg"]
 
@@ -44,38 +50,55 @@ def test_folders_are_searched_to_the_bottom_in_order(album):
     ],
 )
 def test_patterns_name_pictures_by_their_variable_part(album, pattern, expected):
-    assert names(gallery.find_pictures([pattern])) == expected
+    assert names(find_pictures(pattern)) == expected
 
 
 def test_a_named_file_is_taken_whatever_it_is(album):
-    pictures = gallery.find_pictures(["album/notes.txt", "absent.jpg", str(album / "b.JPG")])
+    pictures = find_pictures("album/notes.txt", "absent.jpg", str(album / "b.JPG"))
     assert names(pictures) == [str(n) for n in ("b", "absent", "notes")]
 
 
 def test_a_file_with_wildcards_in_its_name_is_a_file(album):
     (album / "face[1].jpg").touch()
-    assert names(gallery.find_pictures(["album/face[1].jpg"])) == ["face[1]"]
+    assert names(find_pictures("album/face[1].jpg")) == ["face[1]"]
 
 
 def test_a_picture_that_is_found_twice_is_one(album):
-    assert len(gallery.find_pictures(["album", "album/*.png", "album/a.png"])) == 4
+    assert len(find_pictures("album", "album/*.png", "album/a.png")) == 4
 
 
 def test_names_that_differ_by_suffix_keep_it(album):
     (album / "a.jpg").touch()
-    assert names(gallery.find_pictures(["album"])) == ["a.jpg", "a.png", "b", "trip/a", "trip/c"]
+    assert names(find_pictures("album")) == ["a.jpg", "a.png", "b", "trip/a", "trip/c"]
 
 
 def test_two_pictures_of_one_name_are_an_error(album):
     with pytest.raises(io.InputError, match=r"album/trip/a\.png: .* album/a\.png's"):
-        gallery.find_pictures(["album/a.png", "album/trip/a.png"])
+        find_pictures("album/a.png", "album/trip/a.png")
+
+
+def test_videos_are_found_and_named_apart_from_pictures(album):
+    for name in ("a.mp4", "b.MOV", "trip/b.avi", "trip/a.mp4", "trip/b.mp4"):
+        (album / name).touch()
+    pictures, videos = gallery.find_sources(["album", "webcam:0"])
+    assert names(pictures) == ["a", "b", "trip/a", "trip/c"]
+    assert names(videos) == ["a", "b", "trip/a", "trip/b.avi", "trip/b.mp4", "webcam0"]
+    assert videos[-1].path == "webcam:0"
+    assert names(gallery.find_sources(["album/**/*.mp4"])[1]) == ["a", "trip/a", "trip/b"]
+    with pytest.raises(io.InputError, match=r"album/trip/a\.mp4: .* album/a\.mp4's"):
+        gallery.find_sources(["album/a.mp4", "album/trip/a.mp4"])
+
+
+def test_what_is_a_video():
+    assert all(map(gallery.is_video, ["a.mp4", "b/c.AVI", "d.webm", "webcam:0"]))
+    assert not any(map(gallery.is_video, ["a.jpg", "folder", "webcam", "webcam:x", "*.mp4.jpg"]))
 
 
 @pytest.mark.parametrize("source", ["empty", "album/*.gif"])
 def test_where_nothing_is_found_one_line_says_so(album, source):
     Path("empty").mkdir()
     with pytest.raises(io.InputError) as error:
-        gallery.find_pictures(["album", source])
+        find_pictures("album", source)
     assert str(error.value).startswith(f"{source}: ")
     assert "no pictures" in str(error.value)
 
@@ -84,8 +107,8 @@ def test_results_inside_the_folder_are_not_taken_for_pictures(album):
     output = album / "inference_output"
     output.mkdir()
     (output / "x.jpg").touch()
-    assert names(gallery.find_pictures(["album"], skip=output)) == ["a", "b", "trip/a", "trip/c"]
-    assert "inference_output/x" in names(gallery.find_pictures(["album"]))
+    assert names(find_pictures("album", skip=output)) == ["a", "b", "trip/a", "trip/c"]
+    assert "inference_output/x" in names(find_pictures("album"))
 
 
 # ---------------------------------------------------------------- results files

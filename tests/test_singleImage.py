@@ -128,6 +128,17 @@ def test_meshes_open_in_trimesh(run, net, face, kind, textured):
     assert Path("out/textures/face_0_visible.png").exists() == textured
 
 
+@pytest.mark.parametrize("flag", ["--mesh=obj", "--texture", "--depth", "--pncc"])
+def test_without_triangles_a_surface_is_refused(run, net, face, capsys, monkeypatch, flag):
+    monkeypatch.setattr(net.model, "triangles", None)
+    io.write_image("in/face.png", face)
+    assert run("-f", "in", flag) == 2
+    assert "the face model has no tri.mat" in capsys.readouterr().err
+    assert run("-f", "in") == 0
+    assert Path("out/landmarks/face.jpg").exists()
+    assert not Path("out/rendering_overlay").exists()
+
+
 def test_results_only_writes_no_pictures(run, face):
     io.write_image("in/face.png", face)
     assert run("-f", "in", "--results-only") == 0
@@ -224,8 +235,11 @@ def test_every_kind_of_picture_is_done_and_every_bad_one_gets_one_line(run, net,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["in"], "error: in: below this folder are no pictures; see --help for the kinds\n"),
-        (["in/*.jpg"], "error: in/*.jpg: this pattern matches no pictures; see --help"),
+        (
+            ["in"],
+            "error: in: below this folder are no pictures or videos; see --help for the kinds\n",
+        ),
+        (["in/*.jpg"], "error: in/*.jpg: this pattern matches no pictures or videos; see --help"),
         (["absent.jpg"], "skipped: absent.jpg: file not found\n"),
         (["dark.png"], "dark.png: no face found\n"),
         (["dark.png", "--detector", "boxes:absent.json"], "error: absent.json: file not found\n"),
@@ -289,11 +303,37 @@ def test_processes_of_torchrun_share_the_pictures(run, face, monkeypatch):
 # ---------------------------------------------------------------- videos
 
 
-def test_a_video_is_annotated_and_a_broken_one_gets_one_line(run, face, capsys):
-    writer = cv2.VideoWriter("clip.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 10, (120, 120))
-    for _ in range(3):
+def write_clip(path: str, face: np.ndarray, n_frames: int) -> None:
+    codec = cv2.VideoWriter.fourcc(*("mp4v" if path.endswith("mp4") else "MJPG"))
+    writer = cv2.VideoWriter(path, codec, 10, (120, 120))
+    for _ in range(n_frames):
         writer.write(face)
     writer.release()
+
+
+def test_videos_of_one_stem_are_kept_apart_and_done_once(run, face, capsys):
+    Path("in/trip").mkdir()
+    clips = {"in/clip.avi": 2, "in/clip.mp4": 3, "in/trip/clip.mp4": 4}
+    for path, n_frames in clips.items():
+        write_clip(path, face, n_frames)
+    assert run("-f", "in") == 0
+    for path, n_frames in clips.items():
+        name = path.removeprefix("in/") if "trip" not in path else "trip/clip"
+        facts = io.read_json(f"out/videos/{name}.json")
+        assert (facts["video"], facts["frames"]) == (path, n_frames)
+        assert Path(f"out/videos/{name}.mp4").is_file()
+    capsys.readouterr()
+    Path("out/videos/clip.avi.json").unlink()  # as if interrupted
+    assert run("-f", "in", "--resume", "--results-only") == 0
+    assert capsys.readouterr().out.count("frames") == 1
+    Path("out/videos/clip.avi.mp4").unlink()
+    assert run("-f", "in/clip.avi", "--results-only") == 0
+    assert Path("out/videos/clip.csv").is_file()
+    assert not Path("out/videos/clip.mp4").exists()
+
+
+def test_a_video_is_annotated_and_a_broken_one_gets_one_line(run, face, capsys):
+    write_clip("clip.mp4", face, 3)
     Path("broken.mp4").write_bytes(b"this is no video")
     io.write_image("in/face.png", face)
     assert run("-f", "broken.mp4", "in", "clip.mp4", "--smooth") == 0

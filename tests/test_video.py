@@ -10,7 +10,7 @@ import pytest
 from synergy3DMM import SynergyNet
 from utils.ddfa import CROPS, OPEN_TEST_FOLDER
 from utils.io import InputError, read_image, read_json
-from utils.video import CSV_HEADER, VideoReader, annotate_video, is_video
+from utils.video import CSV_HEADER, VideoReader, annotate_video, is_annotated
 
 N_FRAMES, FPS, SIZE = 8, 20.0, (200, 160)
 BOX = np.array([[60.0, 40.0, 140.0, 120.0, 1.0]])
@@ -47,7 +47,7 @@ def mark(image, faces):
 
 @pytest.mark.parametrize("smooth", [False, True])
 def test_every_frame_and_face_is_written(clip, net, tmp_path, smooth):
-    summary = annotate_video(net, str(clip), tmp_path, mark, smooth=smooth)
+    summary = annotate_video(net, str(clip), tmp_path / "clip", mark, smooth=smooth)
     n_faces = N_FRAMES - len(HIDDEN)
     assert (summary.frames, summary.faces, summary.identities) == (N_FRAMES, n_faces, 1)
     assert summary.problem is None
@@ -76,10 +76,24 @@ def test_every_frame_and_face_is_written(clip, net, tmp_path, smooth):
     facts = read_json(tmp_path / "clip.json")
     assert facts["frames"] == N_FRAMES
     assert facts["smooth"] == smooth
+    assert is_annotated(str(clip), tmp_path / "clip")
+    assert not is_annotated("other/clip.avi", tmp_path / "clip")
 
 
-def test_landmarks_follow_the_face(clip, net, tmp_path):
-    annotate_video(net, str(clip), tmp_path, mark)
+def test_ctrl_c_is_how_a_webcam_ends(clip, net, tmp_path, monkeypatch):
+    capture = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture(str(clip)))
+
+    def interrupt(image, faces):
+        raise KeyboardInterrupt
+
+    summary = annotate_video(net, "webcam:7", tmp_path / "webcam7", interrupt)
+    assert summary.problem == "webcam:7: stopped after 0 frames"
+
+
+def test_landmarks_follow_the_face_without_a_picture(clip, net, tmp_path):
+    annotate_video(net, str(clip), tmp_path / "clip", None)
+    assert not (tmp_path / "clip.mp4").exists()
     lines = [json.loads(line) for line in (tmp_path / "clip.jsonl").read_text().splitlines()]
     columns = {
         line["frame"]: np.mean([p[0] for p in line["faces"][0]["landmarks"]])
@@ -93,7 +107,7 @@ def test_a_video_that_breaks_off_leaves_what_was_read(clip, net, tmp_path):
     broken = tmp_path / "broken.avi"
     data = clip.read_bytes()
     broken.write_bytes(data[: len(data) // 2])
-    summary = annotate_video(net, str(broken), tmp_path / "out", mark)
+    summary = annotate_video(net, str(broken), tmp_path / "out" / "broken", mark)
     assert 0 < summary.frames < N_FRAMES - 2
     assert summary.problem == (f"{broken}: breaks off after {summary.frames} of {N_FRAMES} frames")
     lines = (tmp_path / "out" / "broken.jsonl").read_text().splitlines()
@@ -110,8 +124,10 @@ def test_ctrl_c_keeps_whole_files(clip, net, tmp_path):
             raise KeyboardInterrupt
         return image
 
-    summary = annotate_video(net, str(clip), tmp_path, interrupt)
-    assert summary.problem.endswith("stopped after 2 frames")
+    with pytest.raises(KeyboardInterrupt):  # for the caller to stop too
+        annotate_video(net, str(clip), tmp_path / "clip", interrupt)
+    assert read_json(tmp_path / "clip.json")["problem"] == f"{clip}: stopped after 2 frames"
+    assert not is_annotated(str(clip), tmp_path / "clip")
     assert len((tmp_path / "clip.jsonl").read_text().splitlines()) == 2
     assert cv2.VideoCapture(str(tmp_path / "clip.mp4")).read()[0]
 
@@ -120,7 +136,7 @@ def test_the_source_is_never_replaced(clip, net, tmp_path):
     source = tmp_path / "clip.mp4"
     source.write_bytes(clip.read_bytes())
     with pytest.raises(InputError, match="would replace it; choose another output folder"):
-        annotate_video(net, str(source), tmp_path, mark)
+        annotate_video(net, str(source), tmp_path / "clip", mark)
     assert source.read_bytes() == clip.read_bytes()
     assert list(tmp_path.iterdir()) == [source]
 
@@ -130,7 +146,7 @@ def test_errors_leave_no_file(clip, net, tmp_path):
         raise RuntimeError("a bug in drawing")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        annotate_video(net, str(clip), tmp_path, fail)
+        annotate_video(net, str(clip), tmp_path / "clip", fail)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -142,8 +158,3 @@ def test_sources_that_cannot_be_read(tmp_path, source, message, capfd):
     (tmp_path / "text.mp4").write_text("not a video at all\n" * 100)
     with pytest.raises(InputError, match=message):
         VideoReader(source if source.startswith("webcam") else str(tmp_path / source))
-
-
-def test_what_is_a_video():
-    assert all(map(is_video, ["a.mp4", "b/c.AVI", "d.webm", "webcam:0"]))
-    assert not any(map(is_video, ["a.jpg", "folder", "webcam", "webcam:x", "mp4", "*.mp4.jpg"]))

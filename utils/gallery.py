@@ -1,7 +1,7 @@
-"""Many pictures, one after another: finding them, sharing them out, recording what is done.
+"""Many pictures and videos: finding them, sharing them out, recording what is done.
 
-Pictures may be files, folders with all below them, or glob patterns. Under `torchrun` every process
-takes each n-th picture and writes its own results file, so that nothing is shared but the folder.
+They may be files, folders with all below them, or glob patterns. Under `torchrun` every process
+takes each n-th and writes its own results file, so that nothing is shared but the folder.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from utils import io
 PICTURE_SUFFIX = re.compile(
     r"\.(avif|bmp|dib|gif|hdr|jp2|jpe|jpe?g|p[bfgnpx]m|png|ras|sr|tiff?|webp)$", re.IGNORECASE
 )
+VIDEO_SUFFIX = re.compile(r"\.(3gp|avi|flv|m4v|mjpe?g|mkv|mov|mp4|mpe?g|mts|ts|webm|wmv)$", re.I)
+WEBCAM = re.compile(r"webcam:(\d+)$")
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """A picture to work on.
+class Source:
+    """A picture or video to work on.
 
     Attributes:
-        path: where it is, as the user wrote it.
+        path: where it is, as the user wrote it; of webcams webcam:N.
         name: relative path without suffix, of the files that are made from it.
     """
 
@@ -37,37 +39,55 @@ class Picture:
     name: str
 
 
-def find_pictures(sources: Sequence[str], skip: str | os.PathLike | None = None) -> list[Picture]:
-    """Pictures of files, folders and glob patterns, sorted.
+def is_video(path: str) -> bool:
+    """Whether a path is a video file by its suffix, or `webcam:N`."""
+    return bool(VIDEO_SUFFIX.search(path) or WEBCAM.match(path))
+
+
+def find_sources(
+    sources: Sequence[str], skip: str | os.PathLike | None = None
+) -> tuple[list[Source], list[Source]]:
+    """Pictures, and videos, of files, folders and glob patterns, sorted.
 
     Named files are taken whatever their suffix, and whether they exist or not: reading them will
     tell. Names are relative to their folder or to a pattern's fixed part; they keep the suffix
-    where another picture has the same name but for it.
+    where another picture, or another video, has the same name but for it.
 
     Args:
-        sources: files, folders (searched to the bottom) or patterns.
+        sources: files, folders (searched to the bottom), patterns or webcams.
         skip: folder that is not searched, because results go there.
     Raises:
-        InputError: a folder or pattern holds no picture, or two pictures share a name.
+        InputError: a folder or pattern holds none, or two pictures, or two videos, share a name.
     """
     found: dict[str, str] = {}  # path -> relative path
     for source in sources:
         paths = list(_expand(source, skip))
         if not paths:
             kinds = "this pattern matches" if glob.has_magic(source) else "below this folder are"
-            raise io.InputError(f"{source}: {kinds} no pictures; see --help for the kinds")
+            raise io.InputError(
+                f"{source}: {kinds} no pictures or videos; see --help for the kinds"
+            )
         found |= {path: found.get(path, relative) for path, relative in paths}
+    pictures, videos = (
+        _name({path: relative for path, relative in found.items() if is_video(path) == kind})
+        for kind in (False, True)
+    )
+    return pictures, videos
+
+
+def _name(found: dict[str, str]) -> list[Source]:
+    """Files of one kind, relative path by path, with the names of what is made from them."""
     stems = collections.Counter(os.path.splitext(relative)[0] for relative in found.values())
-    pictures: dict[str, Picture] = {}
+    named: dict[str, Source] = {}
     for path, relative in sorted(found.items()):
         stem = os.path.splitext(relative)[0]
-        picture = Picture(path, stem if stems[stem] == 1 else relative)
-        if (other := pictures.setdefault(picture.name, picture)) is not picture:
+        source = Source(path, stem if stems[stem] == 1 else relative)
+        if (other := named.setdefault(source.name, source)) is not source:
             raise io.InputError(
                 f"{path}: its results would have the names of {other.path}'s; "
                 f"pass the folder above both, or one at a time"
             )
-    return list(pictures.values())
+    return list(named.values())
 
 
 def _expand(source: str, skip: str | os.PathLike | None) -> Iterator[tuple[str, str]]:
@@ -78,10 +98,11 @@ def _expand(source: str, skip: str | os.PathLike | None) -> Iterator[tuple[str, 
         base = source[: next(i for i, c in enumerate(source) if c in "*?[")]
         base = os.path.dirname(base)
         for path in glob.glob(source, recursive=True):
-            if os.path.isfile(path) and _is_picture(path):
+            if os.path.isfile(path) and _is_wanted(path):
                 yield path, os.path.relpath(path, base or ".")
     else:
-        yield source, os.path.basename(source)
+        webcam = WEBCAM.match(source)
+        yield source, source.replace(":", "") if webcam else os.path.basename(source)
 
 
 def _walk(folder: str, skip: str | os.PathLike | None) -> Iterator[tuple[str, str]]:
@@ -92,14 +113,14 @@ def _walk(folder: str, skip: str | os.PathLike | None) -> Iterator[tuple[str, st
             if not (skip and _same(os.path.join(root, name), skip)) and not name.startswith(".")
         ]
         for name in files:
-            if _is_picture(name):
+            if _is_wanted(name):
                 path = os.path.join(root, name)
                 yield path, os.path.relpath(path, folder)
 
 
-def _is_picture(path: str) -> bool:
+def _is_wanted(path: str) -> bool:
     hidden = os.path.basename(path).startswith(".")
-    return not hidden and PICTURE_SUFFIX.search(path) is not None
+    return not hidden and (is_video(path) or PICTURE_SUFFIX.search(path) is not None)
 
 
 def _same(path: str, other: str | os.PathLike) -> bool:

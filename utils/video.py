@@ -1,9 +1,9 @@
 """Videos and webcams: every frame's faces drawn and written down.
 
-    summary = annotate_video(net, "clip.mp4", "inference_output", draw, smooth=True)
+    summary = annotate_video(net, "clip.mp4", "inference_output/clip", draw, smooth=True)
 
-writes NAME.mp4 (without sound), NAME.csv with a line for each face of each frame, NAME.jsonl with a
-line for each frame, and NAME.json about the whole. They appear when they are complete.
+writes clip.mp4 (without sound), clip.csv with a line for each face of each frame, clip.jsonl with a
+line for each frame, and clip.json about the whole. They appear when they are complete.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import dataclasses
 import itertools
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,12 +25,11 @@ from tqdm import tqdm
 
 from utils import io
 from utils.faces import POSE_CONVENTION, Faces, describe_faces
+from utils.gallery import WEBCAM
 from utils.params import N_LANDMARKS, N_PARAMS
 from utils.render import TEXT_BGR
 from utils.tracking import DETECT_EVERY, FaceNet, Tracker
 
-VIDEO_SUFFIX = re.compile(r"\.(3gp|avi|flv|m4v|mjpe?g|mkv|mov|mp4|mpe?g|mts|ts|webm|wmv)$", re.I)
-WEBCAM = re.compile(r"webcam:(\d+)$")
 DEFAULT_FPS = 25.0  # of videos and webcams that do not tell
 CSV_HEADER = [
     *("frame", "seconds", "id", "x0", "y0", "x1", "y1"),
@@ -56,11 +54,6 @@ class VideoSummary:
     faces: int
     identities: int
     problem: str | None
-
-
-def is_video(source: str) -> bool:
-    """Whether a source is a video file by its suffix, or `webcam:N`."""
-    return bool(VIDEO_SUFFIX.search(source) or WEBCAM.match(source))
 
 
 # ---------------------------------------------------------------- reading
@@ -139,7 +132,7 @@ class ResultsWriter:
         fps: frames a second of the video.
     """
 
-    def __init__(self, stem: Path, fps: float) -> None:
+    def __init__(self, stem: str | os.PathLike, fps: float) -> None:
         self.stem = stem
         self.fps = fps
         self._stack = contextlib.ExitStack()
@@ -147,30 +140,29 @@ class ResultsWriter:
 
     def __enter__(self) -> ResultsWriter:
         with contextlib.ExitStack() as stack:
-            self._video_path = stack.enter_context(io.whole_file(f"{self.stem}.mp4"))
             self._csv = csv.writer(stack.enter_context(_text_file(f"{self.stem}.csv")))
             self._csv.writerow(CSV_HEADER)
             self._jsonl = stack.enter_context(_text_file(f"{self.stem}.jsonl"))
-            stack.callback(self._release)  # before the files are moved to their names
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> bool | None:
         return self._stack.__exit__(*error)
 
-    def _release(self) -> None:
-        if self._video is not None:
-            self._video.release()
-
-    def add(self, image: np.ndarray, row: FrameFaces) -> None:
-        """Write the next frame: its picture, with all that is drawn on it, and its faces."""
+    def add_picture(self, image: np.ndarray) -> None:
+        """Write the next frame's picture, with all that is drawn on it."""
         if self._video is None:
+            path = self._stack.enter_context(io.whole_file(f"{self.stem}.mp4"))
             size = (image.shape[1], image.shape[0])
             codec = cv2.VideoWriter_fourcc(*"mp4v")
-            self._video = cv2.VideoWriter(str(self._video_path), codec, self.fps, size)
+            self._video = cv2.VideoWriter(str(path), codec, self.fps, size)
+            self._stack.callback(self._video.release)  # before the file is moved to its name
             if not self._video.isOpened():
                 raise io.InputError(f"{self.stem}.mp4: OpenCV cannot write a video here")
         self._video.write(image)
+
+    def add_faces(self, row: FrameFaces) -> None:
+        """Write the faces of the next frame."""
         described = describe_faces(row.faces)
         ids = row.ids.tolist()
         faces = [{"id": id_} | face for id_, face in zip(ids, described, strict=True)]
@@ -215,50 +207,50 @@ def _text_file(path: str) -> Iterator[TextIO]:
 def annotate_video(
     net: FaceNet,
     source: str,
-    output: str | os.PathLike,
-    draw: Callable[[np.ndarray, Faces], np.ndarray],
+    stem: str | os.PathLike,
+    draw: Callable[[np.ndarray, Faces], np.ndarray] | None,
     *,
     smooth: bool = False,
     detect_every: int = DETECT_EVERY,
 ) -> VideoSummary:
     """Track the faces of a video and write what was found.
 
-    A video that breaks off, and one that is stopped with Ctrl-C, as webcams are, leave whole files
-    of all that was read.
+    A video that breaks off, and one that is stopped with Ctrl-C, leave whole files of all that was
+    read. Ctrl-C is how webcams end; from a video file it goes on to the caller.
 
     Args:
         net: detects and regresses.
         source: video file, or webcam:N.
-        output: folder; the files are named after the source.
-        draw: from a frame (H, W, 3) uint8 BGR and its faces to the picture to write.
+        stem: output path without suffix.
+        draw: from a frame (H, W, 3) uint8 BGR and its faces to the picture to write; None writes
+            numbers only.
         smooth: whether to filter the parameters over time.
         detect_every: frames between detections while nothing is in doubt.
     Raises:
         InputError: the source cannot be read, or the video not be written, or only over the source.
     """
     reader = VideoReader(source)
-    name = source.replace(":", "") if reader.is_live else Path(source).stem
-    stem = io.make_output_folder(output) / name
     target = Path(f"{stem}.mp4")
     if target.is_file() and not reader.is_live and target.samefile(source):
         raise io.InputError(f"{source}: the result would replace it; choose another output folder")
     tracker = Tracker(net, smooth, detect_every)
     frames = n_faces = 0
     seen: set[int] = set()
-    problem = None
-    progress = tqdm(total=reader.n_frames, desc=name, unit="frame", leave=False, disable=None)
+    stopped, problem = False, None
+    progress = tqdm(total=reader.n_frames, desc=source, unit="frame", leave=False, disable=None)
     with ResultsWriter(stem, reader.fps) as results, progress:
         try:
             for seconds, image in reader:
                 ids, faces = tracker.step(image, seconds)
-                picture = draw_ids(draw(image, faces), ids, faces)
-                results.add(picture, FrameFaces(frames, seconds, ids, faces))
+                if draw is not None:
+                    results.add_picture(draw_ids(draw(image, faces), ids, faces))
+                results.add_faces(FrameFaces(frames, seconds, ids, faces))
                 frames += 1
                 n_faces += len(faces)
                 seen.update(ids.tolist())
                 progress.update()
         except KeyboardInterrupt:
-            problem = f"{source}: stopped after {frames} frames"
+            stopped, problem = True, f"{source}: stopped after {frames} frames"
         else:
             if reader.broke_off(frames):
                 problem = f"{source}: breaks off after {frames} of {reader.n_frames} frames"
@@ -266,7 +258,18 @@ def annotate_video(
     facts = {"video": source, "fps": reader.fps, "smooth": smooth, **dataclasses.asdict(summary)}
     facts |= {"morphable": net.model.morphable_id, "pose_convention": POSE_CONVENTION}
     io.write_json(f"{stem}.json", facts)
+    if stopped and not reader.is_live:
+        raise KeyboardInterrupt
     return summary
+
+
+def is_annotated(source: str, stem: str | os.PathLike) -> bool:
+    """Whether `annotate_video` has done the source to its end."""
+    path = Path(f"{stem}.json")
+    if not path.is_file():
+        return False
+    facts = io.read_json(path)
+    return facts["video"] == source and facts["problem"] is None
 
 
 def draw_ids(image: np.ndarray, ids: np.ndarray, faces: Faces) -> np.ndarray:
