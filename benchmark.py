@@ -188,10 +188,11 @@ def format_report(result: dict[str, Any]) -> str:
                 f"{title}: {bins}, mean {entry['mean']:.3f} {_interval(entry['mean_95'])}, "
                 f"over images {entry['image_mean']:.3f} {_interval(entry['image_mean_95'])}"
             )
-    lines.append(
-        f"{result['images']} images in {result['seconds']:.2f} s on {result['device']}: "
-        f"{result['images_per_second']:.0f} images/s, files to errors"
-    )
+    if result["device"]:
+        lines.append(
+            f"{result['images']} images in {result['seconds']:.2f} s on {result['device']}: "
+            f"{result['images_per_second']:.0f} images/s, files to errors"
+        )
     return "\n".join(lines)
 
 
@@ -348,8 +349,9 @@ def provenance(entries: list[Entry], crops: EvaluationCrops) -> dict[str, str]:
         "command": f"python {' '.join(sys.argv)}",
         "versions": f"Python {platform.python_version()}, PyTorch {torch.__version__}, "
         f"NumPy {np.__version__}, OpenCV {cv2.__version__}",
-        "device": ", ".join(dict.fromkeys(entry.result["device"] for entry in entries)),
     }
+    if devices := {entry.result["device"] for entry in entries} - {None}:
+        facts["device"] = ", ".join(sorted(devices))
     for entry in entries:
         path = entry.result["weights"] or entry.result["predictions"]
         facts[entry.name] = f"{Path(path).name}, SHA-256 {io.file_hash(path)}"
@@ -374,7 +376,13 @@ def check_flags(args: argparse.Namespace) -> None:
         )
     io.require_at_least(args, {"--batch-size": 1, "--workers": 0})
     if not args.weights and not args.predictions:
-        raise io.InputError("nothing to score; pass checkpoints with -w, or --predictions")
+        raise io.InputError(
+            "nothing to score; pass checkpoints with -w, such as -w "
+            "pretrained/open_mobilenet_v2.pth.tar, which ships, or predictions with --predictions"
+        )
+    for flag in ("flip", "refined", "corrupt"):
+        if getattr(args, flag) and not args.weights:
+            raise io.InputError(f"--{flag} runs a network; pass its weights with -w")
     for flag in ("arch", "morphable", "whitening"):
         values = getattr(args, flag) or []
         if len(values) not in (0, 1, len(args.weights)):
@@ -415,7 +423,8 @@ def score_all(
         folder = (args.morphable or [default_morphable_folder()])[0]
         face = build_model("mobilenet_025", morphable=load_morphable(folder))  # decodes only
         source = read_predictions(path, crops, face)
-        facts = {"weights": None, "predictions": str(path), "device": "file"}
+        print(f"predictions {path}, test set {_relative(crops.folder)}")
+        facts = {"weights": None, "predictions": str(path), "device": None}
         yield score(names[path], source, face, facts)
 
 

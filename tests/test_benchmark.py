@@ -225,6 +225,8 @@ def test_several_models_are_compared(command, capsys, tmp_path):
     args = benchmark.get_args_parser().parse_args(arguments)
     assert io.run_command(benchmark.main, args) == 0
     printed = capsys.readouterr().out
+    assert f"predictions {tmp_path / 'labels.npz'}, test set" in printed
+    assert printed.count("files to errors") == 2  # reading a file is no speed
     output = Path(command["output"])
     comparison = io.read_json(output / "comparison.json")
     models = {model["name"]: model for model in comparison["models"]}
@@ -490,6 +492,13 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(command, capsys, break_it):
     assert error.count("\n") == 1
     assert not (Path(command["output"]) / "benchmark.json").exists()
     assert not trap(command).exists()
+
+
+@pytest.mark.parametrize("flag", ["--flip", "--refined", "--corrupt"])
+def test_what_runs_a_network_needs_weights(flag):
+    args = benchmark.get_args_parser().parse_args(["--predictions", "theirs.npz", flag])
+    with pytest.raises(io.InputError, match=f"{flag} runs a network; pass its weights with -w"):
+        benchmark.check_flags(args)
 
 
 def test_the_trap_would_work(command):

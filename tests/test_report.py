@@ -173,6 +173,20 @@ def test_median_by_angle_by_hand():
     assert found == {"3.00": "-82.5", "2.00": "7.5", "8.00": "67.5"}
 
 
+def test_a_model_keeps_its_colour_where_others_have_no_errors():
+    errors = {"without": None, "with": np.array([1.0, 2, 3, 4])}
+    angles = np.full(4, 10.0)
+    landmarks = {name: None if e is None else np.ones(68) for name, e in errors.items()}
+    for svg in (
+        charts.cumulative_error(errors),
+        charts.error_against_angle(errors, angles, "yaw", "error"),
+        charts.violins(errors, np.zeros(4, int), ["a"]),
+        charts.landmark_bars(landmarks),
+    ):
+        assert charts.colour(1) in svg
+        assert charts.colour(0) not in svg
+
+
 def test_violin_is_widest_where_the_values_are():
     values = np.random.default_rng(0).normal(5, 0.5, 2000)
     at = np.linspace(3, 7, 81)

@@ -10,10 +10,13 @@ import dataclasses
 import html
 import itertools
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from utils.render import FACE_PARTS
+
+Values = TypeVar("Values")
 
 WIDTH, HEIGHT = 480, 310
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 44  # margins for labels
@@ -94,6 +97,12 @@ def colour(index: int) -> str:
     return f"series-{index % N_COLOURS}"
 
 
+def series(values: dict[str, Values | None]) -> list[tuple[str, str, Values]]:
+    """Name, colour class and values of the models that have values; colours count all models."""
+    named = enumerate(values.items())
+    return [(name, colour(i), value) for i, (name, value) in named if value is not None]
+
+
 def mark(tag: str, css: str, tooltip: str = "", **attributes: str | float) -> str:
     """One SVG element of CSS class `css`; numbers are rounded to a tenth."""
     values = (
@@ -116,16 +125,17 @@ def svg(parts: list[str], title: str, width: float = WIDTH, height: float = HEIG
 # ---------------------------------------------------------------- charts
 
 
-def cumulative_error(errors: dict[str, np.ndarray]) -> str:
+def cumulative_error(errors: dict[str, np.ndarray | None]) -> str:
     """Share of images below an error, one curve a model.
 
     Args:
-        errors: (N,) NME in percent by model.
+        errors: (N,) NME in percent by model, or None.
     """
-    limit = max(8.0, *(float(np.percentile(values, 97)) for values in errors.values()))
+    curves = series(errors)
+    limit = max(8.0, *(float(np.percentile(values, 97)) for *_, values in curves))
     axes = Axes((0, limit), (0, 100))
     parts = axes.frame("NME (%)", "images below this error (%)")
-    for index, (name, values) in enumerate(errors.items()):
+    for name, css, values in curves:
         share = np.linspace(0, 100, CURVE_POINTS)
         at = np.percentile(values, share)
         inside = at <= limit
@@ -133,17 +143,17 @@ def cumulative_error(errors: dict[str, np.ndarray]) -> str:
             np.r_[0, at[inside], limit], np.r_[0, share[inside], (at <= limit).mean() * 100]
         )
         tooltip = f"{name}: median {np.median(values):.2f} %"
-        parts.append(mark("path", f"line {colour(index)}", tooltip, d=line))
+        parts.append(mark("path", f"line {css}", tooltip, d=line))
     return svg(parts, "cumulative error distribution")
 
 
 def error_against_angle(
-    errors: dict[str, np.ndarray], angles_deg: np.ndarray, x_label: str, y_label: str
+    errors: dict[str, np.ndarray | None], angles_deg: np.ndarray, x_label: str, y_label: str
 ) -> str:
     """Running median of an error by angle, with the middle half of the first model's images.
 
     Args:
-        errors: (N,) by model.
+        errors: (N,) by model, or None.
         angles_deg: (N,).
         x_label, y_label: titles of the axes.
     """
@@ -152,47 +162,43 @@ def error_against_angle(
     bins = np.digitize(angles_deg, edges) - 1  # outside: -1 or the last
     filled = [b for b in range(len(edges) - 1) if (bins == b).sum() >= 3]
     centres = np.array([(edges[b] + edges[b + 1]) / 2 for b in filled])
-    quartiles = {
-        name: np.array([np.percentile(values[bins == b], [25, 50, 75]) for b in filled]).reshape(
-            -1, 3
-        )
-        for name, values in errors.items()
-    }  # (bins, 3) each
-    top = max((float(q.max()) for q in quartiles.values() if q.size), default=1.0)
+    curves = [
+        (name, css, np.array([np.percentile(values[bins == b], [25, 50, 75]) for b in filled]))
+        for name, css, values in series(errors)
+    ]  # (bins, 3) each
+    top = max((float(q.max()) for *_, q in curves if q.size), default=1.0)
     axes = Axes((-limit, limit), (0, 1.1 * top or 1.0))
     parts = axes.frame(x_label, y_label, np.linspace(-limit, limit, 7))
-    for index, (name, (low, median, high)) in enumerate(
-        (name, q.T) for name, q in quartiles.items()
-    ):
-        if len(centres) == 0:
-            continue
+    for index, (name, css, quartiles) in enumerate(curves if filled else []):
+        low, median, high = quartiles.T
         if index == 0:
             band = axes.path(np.r_[centres, centres[::-1]], np.r_[low, high[::-1]])
-            parts.append(mark("path", f"band {colour(0)}", d=f"{band}Z"))
-        parts.append(mark("path", f"line {colour(index)}", d=axes.path(centres, median)))
+            parts.append(mark("path", f"band {css}", d=f"{band}Z"))
+        parts.append(mark("path", f"line {css}", d=axes.path(centres, median)))
         for x, value in zip(centres, median, strict=True):
             tooltip = f"{name}: {value:.2f} at {x:g} degrees"
             place = {"cx": float(axes.x(x)), "cy": float(axes.y(value)), "r": 3}
-            parts.append(mark("circle", f"dot {colour(index)}", tooltip, **place))
+            parts.append(mark("circle", f"dot {css}", tooltip, **place))
     return svg(parts, f"{y_label} against {x_label}")
 
 
-def violins(errors: dict[str, np.ndarray], groups: np.ndarray, labels: Sequence[str]) -> str:
+def violins(errors: dict[str, np.ndarray | None], groups: np.ndarray, labels: Sequence[str]) -> str:
     """Distribution of an error in each group, models side by side, with median and quartiles.
 
     Args:
-        errors: (N,) NME in percent by model.
+        errors: (N,) NME in percent by model, or None.
         groups: (N,) index into `labels`.
         labels: of the groups.
     """
-    limit = max(float(np.percentile(values, 99)) for values in errors.values()) * 1.05
+    shapes = series(errors)
+    limit = max(float(np.percentile(values, 99)) for *_, values in shapes) * 1.05
     axes = Axes((-0.5, len(labels) - 0.5), (0, limit))
     parts = axes.frame("|yaw| (degrees)", "NME (%)", ())
-    width = 0.84 / len(errors)
+    width = 0.84 / len(shapes)
     for group, label in enumerate(labels):
         count = int((groups == group).sum())
         parts.append(text(axes.x(group), HEIGHT - BOTTOM + 16, f"{label} ({count})"))
-        for index, (name, values) in enumerate(errors.items()):
+        for index, (name, css, values) in enumerate(shapes):
             chosen = values[groups == group]
             if len(chosen) < 2:
                 continue
@@ -204,9 +210,9 @@ def violins(errors: dict[str, np.ndarray], groups: np.ndarray, labels: Sequence[
             tooltip = f"{name}, {label}: median {median:.2f} %, half in {low:.2f} to {high:.2f} %"
             whisker = axes.path(np.full(2, centre), np.array([low, high]))
             place = {"cx": float(axes.x(centre)), "cy": float(axes.y(median)), "r": 3.5}
-            parts.append(mark("path", f"violin {colour(index)}", tooltip, d=f"{outline}Z"))
-            parts.append(mark("path", f"whisker {colour(index)}", d=whisker))
-            parts.append(mark("circle", f"median {colour(index)}", **place))
+            parts.append(mark("path", f"violin {css}", tooltip, d=f"{outline}Z"))
+            parts.append(mark("path", f"whisker {css}", d=whisker))
+            parts.append(mark("circle", f"median {css}", **place))
     return svg(parts, "distribution of the landmark error by yaw")
 
 
@@ -245,31 +251,31 @@ def landmark_face(mean_face: np.ndarray, errors: np.ndarray) -> str:
     return svg(parts, "error of each landmark", size, size)
 
 
-def landmark_bars(errors: dict[str, np.ndarray]) -> str:
+def landmark_bars(errors: dict[str, np.ndarray | None]) -> str:
     """Mean error of each part of the face, models side by side.
 
     Args:
-        errors: (68,) percent by model.
+        errors: (68,) percent by model, or None.
     """
-    means = {
-        name: [float(values[list(run)].mean()) for run, _ in FACE_PARTS.values()]
-        for name, values in errors.items()
-    }
-    top = 1.1 * max(itertools.chain.from_iterable(means.values()))
+    bars = [
+        (name, css, [float(values[list(run)].mean()) for run, _ in FACE_PARTS.values()])
+        for name, css, values in series(errors)
+    ]
+    top = 1.1 * max(itertools.chain.from_iterable(means for *_, means in bars))
     axes = Axes((-0.5, len(FACE_PARTS) - 0.5), (0, top))
     parts = axes.frame("part of the face", "error (%)", ())
-    width = 0.8 / len(errors)
+    width = 0.8 / len(bars)
     base = float(axes.y(0))
     for at, part in enumerate(FACE_PARTS):
         first, *rest = part.split(" ")
         parts.append(text(axes.x(at), HEIGHT - BOTTOM + 12, first, css="label tight"))
         parts.append(text(axes.x(at), HEIGHT - BOTTOM + 23, " ".join(rest), css="label tight"))
-        for index, (name, values) in enumerate(means.items()):
-            y = float(axes.y(values[at]))
+        for index, (name, css, means) in enumerate(bars):
+            y = float(axes.y(means[at]))
             place = {"x": float(axes.x(at - 0.4 + width * index)), "y": y}
             size = {"width": float(axes.x(width) - axes.x(0)) - 1, "height": base - y}
-            tooltip = f"{name}, {part}: {values[at]:.2f} %"
-            parts.append(mark("rect", f"bar {colour(index)}", tooltip, **place, **size))
+            tooltip = f"{name}, {part}: {means[at]:.2f} %"
+            parts.append(mark("rect", f"bar {css}", tooltip, **place, **size))
     return svg(parts, "landmark error by part of the face")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -42,7 +42,7 @@ COLUMNS = (
     ("roll", "pose_mae_exact", "roll", 2),
     ("MAE, exact", "pose_mae_exact", "mean", 2),
     ("MAE, published", "pose_mae", "mean", 2),
-    ("MAE, all labels", "pose_mae_all", "mean", 2),
+    ("MAE, all", "pose_mae_all", "mean", 2),
     ("geodesic", "rotation", "mean", 2),
     ("shape, mm", "shape_mm", "mean", 2),
     ("expression, mm", "expression_mm", "mean", 2),
@@ -186,14 +186,14 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> str:
 
 
 def _landmark_charts(entries: Sequence[Entry], labels: EvaluationLabels) -> str:
-    errors = {e.name: 100 * e.errors.nme for e in entries if e.errors.nme is not None}
-    if not errors:
+    errors = _each(entries, "nme", lambda nme: 100 * nme)
+    by_landmark = _each(entries, "landmarks", lambda nme: 100 * nme)
+    first = next((e for e in entries if e.errors.nme is not None), None)
+    if first is None:
         return ""
-    by_landmark = {e.name: 100 * e.errors.landmarks for e in entries if e.name in errors}
-    first = next(e for e in entries if e.name in errors)
     bins = metrics.yaw_bins(labels.yaw_deg)
     names = [label.replace(" ", "") for label in metrics.BIN_LABELS.values()]
-    return _grid(
+    return _keys(entries) + _grid(
         ("Cumulative error", charts.cumulative_error(errors)),
         ("Distribution by yaw", charts.violins(errors, bins, names)),
         (
@@ -206,28 +206,45 @@ def _landmark_charts(entries: Sequence[Entry], labels: EvaluationLabels) -> str:
 
 def _pose_charts(entries: Sequence[Entry], labels: EvaluationLabels) -> str:
     """Landmark error by each angle, then each angle's own error."""
-    nme = {e.name: 100 * e.errors.nme for e in entries if e.errors.nme is not None}
-    exact = {e.name: np.abs(e.errors.exact) for e in entries if e.errors.exact is not None}
-    rows = labels.pose_rows
+    rows, figures = labels.pose_rows, []
     angles = {"yaw": (slice(None), labels.yaw_deg)}
-    if rows is not None and len(rows):
+    if labelled := rows is not None and len(rows) > 0:
         angles |= {name: (rows, labels.pose_deg[:, axis]) for name, axis in PITCH_ROLL.items()}
-    figures = []
-    for name, (chosen, angle) in angles.items():
-        if nme:
-            values = {model: errors[chosen] for model, errors in nme.items()}
-            chart = charts.error_against_angle(values, angle, f"{name} (degrees)", "NME (%)")
+    if any(e.errors.nme is not None for e in entries):
+        for name, (chosen, angle) in angles.items():
+            nme = _each(entries, "nme", lambda errors, chosen=chosen: 100 * errors[chosen])
+            chart = charts.error_against_angle(nme, angle, f"{name} (degrees)", "NME (%)")
             figures.append((f"Landmarks by {name}", chart))
-    for name, axis in AXES.items():
-        if exact:
-            values = {model: errors[rows, axis] for model, errors in exact.items()}
-            angle = labels.pose_deg[:, axis]
+    if labelled and any(e.errors.exact is not None for e in entries):
+        for name, axis in AXES.items():
+            exact = _each(entries, "exact", lambda errors, axis=axis: np.abs(errors[rows, axis]))
             chart = charts.error_against_angle(
-                values, angle, f"{name} (degrees)", f"{name} error (degrees)"
+                exact, labels.pose_deg[:, axis], f"{name} (degrees)", f"{name} error (degrees)"
             )
             figures.append((f"Error of {name}", chart))
+    if not figures:
+        return ""
     note = "<p>Medians; the band holds the middle half of the first model's images.</p>"
-    return note + _grid(*figures, css="grid three")
+    return note + _keys(entries) + _grid(*figures, css="grid three")
+
+
+def _each(
+    entries: Sequence[Entry], name: str, change: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, np.ndarray | None]:
+    """A field of `ImageErrors`, changed, by model; None where it has none, for `charts.series`."""
+    errors = {entry.name: getattr(entry.errors, name) for entry in entries}
+    return {model: None if e is None else change(e) for model, e in errors.items()}
+
+
+def _keys(entries: Sequence[Entry]) -> str:
+    """The colours of several models in the charts below; one model needs none."""
+    if len(entries) == 1:
+        return ""
+    keys = (
+        f'<span><i class="key {charts.colour(index)}"></i>{html.escape(entry.name)}</span>'
+        for index, entry in enumerate(entries)
+    )
+    return f'<p class="keys">{"".join(keys)}</p>'
 
 
 def _grid(*figures: tuple[str, str], css: str = "grid") -> str:
@@ -262,8 +279,8 @@ def _heat_map(table: Robustness) -> str:
 
 
 def _galleries(entries: Sequence[Entry], crops: EvaluationCrops) -> str:
-    entry = entries[0]
-    if entry.errors.nme is None:
+    entry = next((e for e in entries if e.errors.nme is not None), None)
+    if entry is None:
         return ""
     order = np.argsort(entry.errors.nme, kind="stable")
     count = min(N_GALLERY, len(order))
@@ -274,6 +291,7 @@ def _galleries(entries: Sequence[Entry], crops: EvaluationCrops) -> str:
         "worst": order[::-1][:count],
     }
     parts = [
+        f"<p>{html.escape(entry.name)}</p>"
         '<p><i class="key predicted"></i>prediction <i class="key true"></i>label</p>',
     ]
     for title, rows in chosen.items():
@@ -376,7 +394,7 @@ section { margin-top: 20px; padding: 20px; border: 1px solid var(--line); border
 .scroll { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-size: 0.9rem;
   font-variant-numeric: tabular-nums; }
-th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); text-align: right; }
+th, td { padding: 6px 8px; border-bottom: 1px solid var(--line); text-align: right; }
 th { font-weight: 500; }
 thead th { color: var(--soft); font-size: 0.8rem; vertical-align: bottom; }
 thead th { white-space: nowrap; }
@@ -410,6 +428,7 @@ circle.heat { fill: color-mix(in srgb, var(--hot) var(--heat), var(--s0)); fill-
 .series-3 { color: var(--s3); } .series-4 { color: var(--s4); } .series-5 { color: var(--s5); }
 .key { display: inline-block; width: 12px; height: 12px; margin: 0 6px 0 0; border-radius: 3px;
   background: currentColor; }
+.keys { display: flex; flex-wrap: wrap; gap: 4px 20px; }
 .key.predicted { color: var(--predicted); } .key.true { margin-left: 12px; color: var(--true); }
 .photos { display: grid; gap: 10px; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); }
 .photos svg { border-radius: 8px; max-height: none; }
