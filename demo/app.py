@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import socket
 import sys
 import tempfile
 import uuid
@@ -146,6 +147,9 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> int:
     if not 1 <= args.port <= 65535:
         raise io.InputError(f"--port {args.port}: must be from 1 to 65535")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", args.port)) == 0:
+            raise io.InputError(f"--port {args.port}: in use; choose another")
     net = SynergyNet(
         args.weights,
         args.device,
@@ -160,10 +164,7 @@ def main(args: argparse.Namespace) -> int:
         import gradio
 
         theme = gradio.themes.Default(font=FONTS, font_mono=("ui-monospace", "monospace"))
-        try:
-            page.launch(server_port=args.port, theme=theme, share=False, footer_links=["api"])
-        except OSError:
-            raise io.InputError(f"--port {args.port}: in use; choose another") from None
+        page.launch(server_port=args.port, theme=theme, share=False, footer_links=["api"])
     return 0
 
 

@@ -92,12 +92,11 @@ def test_ports_that_cannot_be_are_refused_at_once(app, port):
 
 
 def test_a_port_in_use_is_one_clear_line(app):
-    pytest.importorskip("gradio")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        options = [f"--port={port}", "--detector=none", "--device=cpu", f"--weights={OPEN_WEIGHTS}"]
+        options = [f"--port={port}", "--weights=absent.pth"]  # before anything is loaded
         with pytest.raises(io.InputError, match=f"--port {port}: in use"):
             app.main(app.get_args_parser().parse_args(options))
 
