@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from utils import parallel
-from utils.params import ROOT
 from utils.parallel import Place
+from utils.params import ROOT
 
 
 def note_pid_and_wait(args: argparse.Namespace, place: Place) -> int:
