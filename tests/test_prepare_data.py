@@ -101,11 +101,9 @@ def test_3dmm(tmp_path, capsys):
 
 def test_labels_each_way(original, tmp_path, capsys):
     model, arrays, mats = f"--morphable={OPEN_FOLDER}", tmp_path / "arrays", tmp_path / "mats"
-    label = scipy.io.loadmat(original / "image00002.mat")
     label = {
-        "pt3d_68": label["pt3d_68"],
         "Pose_Para": np.array([[0.1, 0.2, 0.3, 200, 250, 0, 1e-3]]),
-        "Shape_Para": np.full((199, 1), 1e4),
+        "Shape_Para": np.full((199, 1), 0.5),
         "Exp_Para": np.full((29, 1), 0.1),
     }
     scipy.io.savemat(original / "image00002.mat", label)
@@ -114,7 +112,7 @@ def test_labels_each_way(original, tmp_path, capsys):
     assert run("labels", "--to=mat", f"--source={arrays}", f"--output={mats}", model) == 0
     back = scipy.io.loadmat(mats / "image00002.mat")
     np.testing.assert_allclose(back["Pose_Para"], label["Pose_Para"], atol=1e-6)
-    np.testing.assert_allclose(back["Shape_Para"][:40], 1e4)
+    np.testing.assert_allclose(back["Shape_Para"][:40], 0.5)
 
 
 def test_pose_in_all_conventions(capsys):
