@@ -74,7 +74,8 @@ class SynergyLoss(nn.Module):
     """Weighted sum of the five losses of section 3.4.
 
     Args:
-        recipe: `released`, `paper` or `corrected`; the last two differ in the network only.
+        recipe: `released`, `paper`, `corrected` or `backbone`; the last three differ in the network
+            only.
     Raises:
         ValueError: any other recipe.
     """
@@ -96,15 +97,20 @@ class SynergyLoss(nn.Module):
             targets: (B, 62) whitened.
             model: decodes the targets to landmarks.
         Returns:
-            Scalar total, and the five weighted batch means by their published names.
+            Scalar total, and the five weighted batch means by their published names; two of a
+            network without refiner and inverse regressor.
         """
         truth = model.landmarks(targets)  # (B, 3, 68) crop px
-        params, inverse = outputs["params"], outputs["params_from_landmarks"]
+        params = outputs["params"]
         parts = {
             "loss_LMK_f0": LANDMARK_WEIGHT * self.wing(outputs["landmarks"], truth),
-            "loss_LMK_pointNet": REFINED_WEIGHT * self.wing(outputs["refined_landmarks"], truth),
             "loss_Param_In": PARAM_WEIGHT * self.param(params, targets).mean(),
-            "loss_Param_S2": INVERSE_WEIGHT * self.param.face(inverse, targets).mean(),
-            "loss_Param_S1S2": CONSISTENCY_WEIGHT * self.param.face(inverse, params).mean(),
         }
+        if "refined_landmarks" in outputs:
+            refined, inverse = outputs["refined_landmarks"], outputs["params_from_landmarks"]
+            parts |= {
+                "loss_LMK_pointNet": REFINED_WEIGHT * self.wing(refined, truth),
+                "loss_Param_S2": INVERSE_WEIGHT * self.param.face(inverse, targets).mean(),
+                "loss_Param_S1S2": CONSISTENCY_WEIGHT * self.param.face(inverse, params).mean(),
+            }
         return torch.stack(list(parts.values())).sum(), parts

@@ -249,7 +249,7 @@ def start_model(args: argparse.Namespace, device: torch.device) -> SynergyNet:
     model = model_building.build_model(args.arch, morphable=morphable, recipe=args.recipe)
     if args.weights:
         model_building.load_weights(model, args.weights)
-        if model.forwardDirection is None:
+        if model.forwardDirection is None and args.recipe != "backbone":
             raise io.InputError(f"{args.weights}: holds a backbone only; there is no refiner")
         model.recipe = args.recipe  # weights of any recipe may start any other
     if args.sync_bn:

@@ -130,7 +130,8 @@ class InverseRegressor(nn.Module):
 class SynergyNet(nn.Module):
     """The whole network with its morphable model as buffers.
 
-    `forwardDirection` and `reverseDirection` are None after loading weights that have none.
+    `forwardDirection` and `reverseDirection` are None with recipe `backbone`, and after loading
+    weights that have none.
 
     Attributes:
         arch, recipe: as given; `recipe` follows the checkpoint once weights are loaded.
@@ -145,8 +146,11 @@ class SynergyNet(nn.Module):
         self.morphable_id = {"name": morphable.name, "hash": morphable.hash}
         self.triangles = morphable.triangles
         self.I2P = I2P(arch)
-        self.forwardDirection: LandmarkRefiner | None = LandmarkRefiner(self.I2P.backbone.channels)
-        self.reverseDirection: InverseRegressor | None = InverseRegressor()
+        self.forwardDirection: LandmarkRefiner | None = None
+        self.reverseDirection: InverseRegressor | None = None
+        if recipe != "backbone":
+            self.forwardDirection = LandmarkRefiner(self.I2P.backbone.channels)
+            self.reverseDirection = InverseRegressor()
         rows = morphable.keypoints
         self.register_buffer("param_mean", morphable.param_mean.clone())
         self.register_buffer("param_std", morphable.param_std.clone())
@@ -165,28 +169,22 @@ class SynergyNet(nn.Module):
             images: (B, 3, 120, 120), pre-processed.
         Returns:
             params (B, 62) whitened, pooled (B, C), landmarks and refined_landmarks (B, 3, 68) in
-            crop px with y down, params_from_landmarks (B, 62) whitened.
-        Raises:
-            InputError: the loaded weights hold the backbone only.
+            crop px with y down, params_from_landmarks (B, 62) whitened; without refiner and inverse
+            regressor the first three.
         """
-        if self.forwardDirection is None or self.reverseDirection is None:
-            raise io.InputError(f"the weights of {self.arch} have no landmark refiner to run")
         params_w, pooled = self.I2P(images)
         # bfloat16 resolves 0.5 px at 120: under autocast only the backbone uses it
         with torch.autocast(images.device.type, enabled=False):
             params_w, pooled = params_w.to(self.u), pooled.to(self.u)
             landmarks = self.landmarks(params_w)
+            outputs = {"params": params_w, "pooled": pooled, "landmarks": landmarks}
+            if self.forwardDirection is None or self.reverseDirection is None:
+                return outputs
             rectify = self.recipe != "corrected"
             offsets = self.forwardDirection(landmarks, pooled, params_w, rectify)
             refined = landmarks + RESIDUAL_SCALE * offsets
             inverse = self.reverseDirection(refined, rectify)
-        return {
-            "params": params_w,
-            "pooled": pooled,
-            "landmarks": landmarks,
-            "refined_landmarks": refined,
-            "params_from_landmarks": inverse,
-        }
+        return outputs | {"refined_landmarks": refined, "params_from_landmarks": inverse}
 
     def regress(self, images: Tensor) -> Tensor:
         """Whitened parameters (B, 62): the backbone alone, as in inference and the benchmark."""
@@ -312,8 +310,9 @@ def load_weights(model: SynergyNet, path: str | os.PathLike) -> dict[str, Any]:
 
     Keys may start with `module.`; half precision is cast. The whitening is taken over from the
     checkpoint. Absent may be: the six morphable-model bases where the checkpoint names its model
-    by hash (`pack_weights`), and for 3DDFA_V2 all that is not its backbone: the bases, the
-    whitening, which the caller must see to, and the two landmark networks, which become None.
+    by hash (`pack_weights`), the two landmark networks, which become None, where the checkpoint's
+    recipe is `backbone`, and for 3DDFA_V2 all that is not its backbone, the whitening, which the
+    caller must see to, too. A model without landmark networks leaves the checkpoint's alone.
 
     Returns:
         The checkpoint's other entries (epoch, optimizer, ...).
@@ -325,18 +324,22 @@ def load_weights(model: SynergyNet, path: str | os.PathLike) -> dict[str, Any]:
     state = _plain_state(checkpoint, path)
     own = model.state_dict()
     absent_allowed = set(BASIS_BUFFERS) if morphable_hash(checkpoint) else set()
+    heads = ("forwardDirection.", "reverseDirection.")
+    if model.forwardDirection is None:
+        state = {key: value for key, value in state.items() if not key.startswith(heads)}
+    if checkpoint.get("recipe") == "backbone":
+        absent_allowed |= {key for key in own if key.startswith(heads)}
     if "fc_param.weight" in state:
         if model.arch != THREEDDFA_V2:
             raise io.InputError(f"{path}: weights of 3DDFA_V2; pass --arch {THREEDDFA_V2}")
         state = _from_3ddfa_v2(state, path)
-        heads = ("forwardDirection.", "reverseDirection.")
         absent_allowed = {key for key in own if key.startswith(heads)}
         absent_allowed |= {*BASIS_BUFFERS, *WHITENING_BUFFERS}
     _check_origin(model, checkpoint, path)
     _check_entries(own, state, absent_allowed, path, model.arch)
     _check_bases(own, state, path)
     model.load_state_dict(state, strict=False)  # strictness is checked above, by name
-    if not any(key.startswith("forwardDirection.") for key in state):
+    if not any(key.startswith(heads) for key in state):
         model.forwardDirection = model.reverseDirection = None
     # NOTE(released): published checkpoints name no recipe; theirs is `released`
     model.recipe = checkpoint.get("recipe", "released")

@@ -97,6 +97,16 @@ def test_total_is_the_weighted_sum_of_the_five_parts():
     assert total.item() == pytest.approx(sum(parts.values()).item())
 
 
+def test_backbone_alone_has_two_of_the_parts():
+    prediction, target = random_params()
+    whole = outputs_of(prediction, prediction.flip(0))
+    alone = {name: whole[name] for name in ("params", "landmarks")}
+    total, parts = SynergyLoss("backbone")(alone, target, IdentityDecoder())
+    _, expected = SynergyLoss("paper")(whole, target, IdentityDecoder())
+    assert parts == {name: expected[name] for name in ("loss_LMK_f0", "loss_Param_In")}
+    assert total.item() == pytest.approx(sum(parts.values()).item())
+
+
 @pytest.mark.parametrize(
     ("recipe", "slips"), [("released", True), ("paper", False), ("corrected", False)]
 )

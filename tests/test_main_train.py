@@ -130,7 +130,9 @@ def test_folders_that_were_not_given_are_logged(flags, monkeypatch, capsys):
     assert f"morphable model in {morphable}, validation on {validation}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("recipe", "optimizer"), [("released", "sgd"), ("corrected", "adamw")])
+@pytest.mark.parametrize(
+    ("recipe", "optimizer"), [("released", "sgd"), ("corrected", "adamw"), ("backbone", "adamw")]
+)
 def test_other_recipes_and_optimizers_train(flags, tmp_path, recipe, optimizer):
     assert run(flags | {"--recipe": recipe, "--optimizer": optimizer, "--epochs": 1}) == 0
     entries = io.read_checkpoint(saved(tmp_path, 1))

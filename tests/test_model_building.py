@@ -370,8 +370,33 @@ def test_3ddfa_v2_weights_have_no_landmark_networks(tiny_morphable, tmp_path, re
         got = other.regress(reference.tensor("preprocessed"))
     assert torch.equal(got, expected)
     assert torch.equal(other.param_mean, tiny_morphable.param_mean)
-    with pytest.raises(io.InputError, match="no landmark refiner"):
-        other(reference.tensor("preprocessed"))
+    assert other(reference.tensor("preprocessed")).keys() == {"params", "pooled", "landmarks"}
+
+
+def test_recipe_backbone_starts_and_decodes_as_the_others(tiny_morphable, tmp_path, reference):
+    images = reference.tensor("preprocessed")
+    whole = small_model(tiny_morphable).eval()
+    bare = small_model(tiny_morphable, "backbone").eval()
+    with torch.no_grad():
+        expected, found = whole(images), bare(images)
+    assert found.keys() == {"params", "pooled", "landmarks"}
+    for name, value in found.items():
+        assert torch.equal(value, expected[name]), name  # the same seed, the same backbone
+    path = save(model_building.pack_weights(bare), tmp_path)
+    load_weights(whole, path)
+    assert (whole.recipe, whole.forwardDirection) == ("backbone", None)
+    assert whole.state_dict().keys() == bare.state_dict().keys()
+
+
+def test_recipe_backbone_takes_the_backbone_of_whole_weights(tiny_morphable, tmp_path):
+    whole = small_model(tiny_morphable)
+    path = save(model_building.describe(whole) | {"state_dict": whole.state_dict()}, tmp_path)
+    torch.manual_seed(1)
+    bare = build_model("mobilenet_025", morphable=tiny_morphable, recipe="backbone")
+    load_weights(bare, path)
+    for key, value in bare.state_dict().items():
+        assert torch.equal(value, whole.state_dict()[key]), key
+    assert not any(key.startswith("forwardDirection") for key in bare.state_dict())
 
 
 def as_3ddfa_v2(model):

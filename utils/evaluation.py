@@ -171,6 +171,8 @@ def network_source(
     Raises:
         InputError: `refined` and the weights have no refiner, or the engine cannot be had.
     """
+    if refined and model.forwardDirection is None:
+        raise io.InputError(f"the weights of {model.arch} have no landmark refiner to run")
     copied = copy.deepcopy(model).eval().to(device)
 
     def refine(images: Tensor) -> tuple[Tensor, Tensor]:

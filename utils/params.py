@@ -22,7 +22,7 @@ from utils import io
 POSE, SHAPE, EXPR = slice(0, 12), slice(12, 52), slice(52, 62)
 N_PARAMS, N_POSE, N_SHAPE, N_EXPR = 62, 12, 40, 10
 N_LANDMARKS = 68
-RECIPES = ("released", "paper", "corrected")  # of network and loss; see README, 'Recipes'
+RECIPES = ("released", "paper", "corrected", "backbone")  # of network and loss; see README
 
 IMG_SIZE = 120
 PIXEL_MEAN, PIXEL_STD = 127.5, 128.0
