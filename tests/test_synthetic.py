@@ -14,14 +14,17 @@ from utils import io
 from utils.crop import roi_box_from_landmarks
 from utils.ddfa import EvaluationCrops, TrainingCrops
 from utils.io import run_command
+from utils.metrics import landmark_nme
 from utils.open_model import load_head
-from utils.params import IMG_SIZE, OPEN_FOLDER, POSE, load_morphable
+from utils.params import EXPR, IMG_SIZE, OPEN_FOLDER, POSE, SHAPE, load_morphable
 from utils.portrait import studio as studio_module
 from utils.portrait.appearance import Look
+from utils.portrait.geometry import project_to_crop
 from utils.portrait.surface import CANVAS, SUPERSAMPLING
 from utils.pose import decode_pose
 from utils.rasterize import rasterize
 from utils.synthetic import (
+    CAMERA_DISTANCES_M,
     TRAINING_IMAGES,
     TRAINING_LIST,
     TRAINING_PARAMS,
@@ -34,7 +37,7 @@ from utils.synthetic import (
     write_training_set,
 )
 
-DOT_PX = 0.1  # the centroid of a dot that the nose's curve hides in part
+DOT_PX = 0.2  # the centroid of a dot that the nose's curve hides in part
 SILHOUETTE_SHARE = 0.003  # of the pixels: the head's outline against the face's own mesh
 
 
@@ -58,6 +61,12 @@ def decode(morphable, params):
     return verts.T.numpy()
 
 
+def drawn_landmarks(labels, params, camera):
+    """Landmarks (68, 2) of a label's person before a camera, px of the crop, y down."""
+    points = labels.landmark_mean + labels.landmark_shp @ params[SHAPE]
+    return project_to_crop(camera, points + labels.landmark_expr @ params[EXPR])[:, :2]
+
+
 def bald(rng):
     """A person with nothing on the head."""
     return dataclasses.replace(Look.sample(rng), has_hair=False, has_sheet=False, glasses=None)
@@ -74,11 +83,15 @@ def test_picture_depends_on_its_generator_only(generator):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_dot_on_a_landmark_is_where_the_label_says(generator, monkeypatch, seed):
+def test_dot_on_a_landmark_is_where_the_camera_puts_it(generator, monkeypatch, seed):
     # Paint a white dot at a landmark's place on the mean head only; find it in the picture.
     landmark = (30, 27)[seed % 2]
-    params = generator.labels.sample(np.random.default_rng(seed), yaw_range_deg=(0, 25))
-    expected = decode_landmarks(generator.labels, params[None])[0, :2, landmark]
+    params, camera = generator.labels.shoot(np.random.default_rng(seed), yaw_range_deg=(0, 25))
+    if seed < 3:  # the label's own camera: where the label says
+        camera = params[POSE].reshape(3, 4)
+        expected = decode_landmarks(generator.labels, params[None])[0, :2, landmark]
+    else:
+        expected = drawn_landmarks(generator.labels, params, camera)[landmark]
     studio = generator.studio
     place = studio.geometry.landmarks[landmark][:, None]
 
@@ -94,7 +107,7 @@ def test_dot_on_a_landmark_is_where_the_label_says(generator, monkeypatch, seed)
     monkeypatch.setattr(studio_module, "occlude", lambda picture, hair, rng: picture)
     monkeypatch.setattr(studio_module, "photograph", lambda picture, rng: picture)
     verts = generator.head_verts(params)
-    picture = studio.render(verts, params[POSE].reshape(3, 4), np.random.default_rng(0))[..., 0]
+    picture = studio.render(verts, camera, np.random.default_rng(0))[..., 0]
     rows, columns = np.mgrid[0:IMG_SIZE, 0:IMG_SIZE] + 0.5
     found = np.array([(columns * picture).sum(), (rows * picture).sum()]) / picture.sum()
     np.testing.assert_allclose(found, expected, atol=DOT_PX)
@@ -114,6 +127,23 @@ def test_head_covers_the_face_of_the_label(generator, morphable):
         assert (covered & ~surface.mask).mean() < SILHOUETTE_SHARE
         head_depth = surface.depth_mm[covered] / surface.mm_px
         assert np.median(np.abs(head_depth - depth[covered])) < 0.05
+
+
+def test_labels_are_near_what_is_drawn_and_the_nearer_the_further_the_camera(generator):
+    labels, errors, distances_m = generator.labels, [], []
+    for seed in range(200):
+        params, camera = labels.shoot(np.random.default_rng(seed))
+        decoded = decode_landmarks(labels, params[None])  # (1, 3, 68)
+        drawn = drawn_landmarks(labels, params, camera)
+        errors.append(100 * landmark_nme(decoded[:, :2], drawn.T[None])[0])
+        assert abs(decoded[0, 2].mean()) < 1e-3
+        scale = np.linalg.norm(camera[2, :3])  # crop px per micrometre
+        distances_m.append(scale / np.linalg.norm(camera[3, :3]) / scale / 1e6)
+    errors, distances_m = np.array(errors), np.array(distances_m)
+    assert 0.7 < errors.mean() < 1.1  # percent
+    assert CAMERA_DISTANCES_M[0] - 1e-3 < distances_m.min() < 0.4
+    assert 4.5 < distances_m.max() < CAMERA_DISTANCES_M[1] + 1e-3
+    np.testing.assert_allclose(np.median(errors * distances_m), 0.95, atol=0.2)  # NME goes with 1/d
 
 
 def test_landmarks_decode_as_the_morphable_model_does(generator, morphable):

@@ -4,9 +4,10 @@
 3DDFA's files; with `--test-set` it writes a test set of other people in AFLW2000-3D's. `--assets`
 dresses the heads in MakeHuman's skins, hair and hats; without it they are painted.
 
-Picture i of a set depends on (seed, i) only, not on the number of workers. A picture agrees with
-its label exactly: the decoded landmarks are the continuous coordinates (pixel centres at +0.5) at
-which the head was drawn.
+Picture i of a set depends on (seed, i) only, not on the number of workers. Heads are drawn in
+perspective and labels are weak-perspective: person and expression of a label are those drawn, its
+camera is the best fit to the 68 drawn landmarks. From afar a picture agrees with its label exactly:
+landmarks decode to the continuous coordinates (pixel centres at +0.5) at which they were drawn.
 
 Sources: 3DDFA (Zhu et al., PAMI 2017) for files and crops; AFLW2000-3D for the spread of poses.
 """
@@ -41,6 +42,7 @@ from utils.params import (
     load_morphable,
 )
 from utils.portrait.makehuman import load_wardrobe
+from utils.portrait.projection import fit_weak_perspective, perspective_camera, project
 from utils.portrait.studio import Studio
 from utils.portrait.wardrobe import Wardrobe
 from utils.pose import decode_pose
@@ -51,6 +53,9 @@ TRAINING_LIST = "train_aug_120x120.list.train"
 TRAINING_PARAMS = "param_all_norm_v201.pkl"
 JPEG_QUALITY = 95
 PHOTO_SIZE = 450  # px, of AFLW2000-3D's photos
+# From a selfie at arm's length to a telephoto lens, each doubling of the distance as often: what
+# perspective does to a face goes with the inverse of its distance, so the near ones matter most.
+CAMERA_DISTANCES_M = (0.35, 5.0)
 _ANGLE_LIMITS_DEG = ((-90, -55, -75), (90, 55, 75))  # of turn, nod and tilt
 WIDE_MOUTHS = 0.12  # share of faces whose expression is among the fifth with the widest mouths
 AFLW2000_YAW_COUNTS = (1312, 383, 305)  # images with |yaw| in [0, 30], (30, 60], (60, 90] degrees
@@ -84,38 +89,48 @@ class LabelSampler:
     def sample(
         self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
     ) -> np.ndarray:
-        """One label, (62,) float32 real parameters, for a 120-px crop.
+        """One label, (62,) float32 real parameters, for a 120-px crop; see `shoot`."""
+        return self.shoot(rng, yaw_range_deg)[0]
+
+    def shoot(
+        self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One label, and the camera that its person is drawn with.
 
         Args:
             rng: decides everything.
-            yaw_range_deg: of |yaw|.
+            yaw_range_deg: of |yaw|, as drawn.
+        Returns:
+            (62,) float32 real parameters for a 120-px crop cut like AFLW2000-3D's, the landmarks'
+            mean depth 0; (4, 4) float32 perspective camera into the same crop, px, y up.
         """
         shape = _mix(self.identities, rng)
         shape = shape + 0.15 * rng.standard_normal(N_SHAPE)
         expr = _blend(self.expressions, rng)
         rotation = sample_rotation(rng, yaw_range_deg)
+        distance = 1e6 * np.exp(rng.uniform(*np.log(CAMERA_DISTANCES_M)))  # micrometres
         landmarks = self.landmark_mean + self.landmark_shp @ shape + self.landmark_expr @ expr
+        camera = perspective_camera(rotation, landmarks.mean(0), distance)
+        fitted = fit_weak_perspective(landmarks, project(camera, landmarks)[:, :2], rotation)
+        to_crop = self._crop(project(fitted, landmarks)[:, :2], rng)
         params = np.empty(N_PARAMS, np.float32)
-        params[POSE] = self._camera(landmarks, rotation, rng).reshape(N_POSE)
+        params[POSE] = (to_crop @ fitted)[:3].reshape(N_POSE)
         params[SHAPE], params[EXPR] = shape, expr
-        return params
+        return params, (to_crop @ camera).astype(np.float32)
 
-    def _camera(
-        self, landmarks: np.ndarray, rotation: np.ndarray, rng: np.random.Generator
-    ) -> np.ndarray:
-        """(3, 4) [s R | t] that puts landmarks (68, 3) into a crop cut like AFLW2000-3D's, at a
-        mean depth of 0."""
-        turned = landmarks @ rotation.T  # (68, 3) micrometres, y up
-        low, high = turned[:, :2].min(0), turned[:, :2].max(0)
-        side = (high - low).max() * CROP_FACTOR  # micrometres
-        centre = np.array([*(low + high) / 2, turned[:, 2].mean()])
+    def _crop(self, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(4, 4) similarity that puts landmarks (68, 2), y up, into a crop cut like AFLW2000-3D's;
+        it leaves a depth of 0 as it is."""
+        low, high = landmarks.min(0), landmarks.max(0)
+        side, centre = (high - low).max() * CROP_FACTOR, (low + high) / 2
         if self.crop_jitter:
             side *= rng.uniform(0.9, 1.15)
-            centre[:2] += side * rng.uniform(-0.08, 0.08, 2)
+            centre += side * rng.uniform(-0.08, 0.08, 2)
         scale = IMG_SIZE / side
-        middle = np.array([IMG_SIZE / 2, IMG_SIZE / 2 + 1, 0])  # y down is IMG_SIZE + 1 - y
-        translation = middle - scale * centre
-        return np.concatenate([scale * rotation, translation[:, None]], 1)
+        middle = np.array([IMG_SIZE / 2, IMG_SIZE / 2 + 1])  # y down is IMG_SIZE + 1 - y
+        to_crop = np.diag([scale, scale, scale, 1.0])
+        to_crop[:2, 3] = middle - scale * centre
+        return to_crop
 
 
 def sample_rotation(
@@ -217,8 +232,7 @@ class Generator:
         self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
     ) -> tuple[np.ndarray, np.ndarray]:
         """One picture (120, 120, 3) uint8 BGR and its real parameters (62,) float32."""
-        params = self.labels.sample(rng, yaw_range_deg)
-        camera = params[POSE].reshape(3, 4)
+        params, camera = self.labels.shoot(rng, yaw_range_deg)
         return self.studio.render(self.head_verts(params), camera, rng), params
 
 

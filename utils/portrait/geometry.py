@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from utils.open_model import EYE_LEFT, EYE_RIGHT, SKIN, OpenHead
 from utils.params import IMG_SIZE
 from utils.portrait.appearance import HAIRLINE_ANGLES, Look, Sheet
+from utils.portrait.projection import project
 from utils.portrait.surface import CANVAS, CLOTH, HAIR, SUPERSAMPLING, Surface
 from utils.rasterize import rasterize_triangles
 
@@ -91,11 +92,11 @@ class HeadGeometry:
 
         Args:
             verts_model: the head's own vertices, micrometres, (., 3).
-            camera: (3, 4) real pose block [s R | t]; crop px, y up.
+            camera: (4, 4), or a pose block (3, 4); crop px, y up.
             look: hair style.
         """
-        px_per_mm = float(np.linalg.norm(camera[0, :3])) * 1000
-        verts = project(camera, self._dress(verts_model, look.sheet))  # crop px
+        px_per_mm = float(np.linalg.norm(camera[2, :3])) * 1000  # in the plane of depth 0
+        verts = project_to_crop(camera, self._dress(verts_model, look.sheet))  # crop px
         normals = self._normals(verts)
         if look.has_hair:
             verts += normals * (self._hair_thickness(look) * px_per_mm)[:, None]
@@ -172,9 +173,14 @@ class HeadGeometry:
         return normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9)
 
 
-def project(camera: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Decode model points (N, 3) micrometres into the crop: px, y down, z towards the viewer."""
-    verts = points @ camera[:, :3].T + camera[:, 3]
+def project_to_crop(camera: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Model points (N, 3) micrometres in the crop: px, y down, z towards the viewer.
+
+    Args:
+        camera: (4, 4), or the pose block (3, 4) of real parameters; crop px, y up.
+        points: Not modified.
+    """
+    verts = project(camera, points)
     verts[:, 1] = IMG_SIZE + 1 - verts[:, 1]
     return verts
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.portrait.appearance import Glasses
 from utils.portrait.curves import draw_line, fill_polygon, smooth_curve
-from utils.portrait.geometry import HeadGeometry, project
+from utils.portrait.geometry import HeadGeometry, project_to_crop
 from utils.portrait.surface import SUPERSAMPLING, Surface
 
 _CURVATURE_PER_MM = 0.0022  # how frames bend around the face
@@ -31,13 +31,13 @@ def put_on_glasses(
         surface: the head under the glasses.
         geometry: of the head.
         verts_model: the head's own vertices, micrometres, (., 3).
-        camera: (3, 4) real pose block [s R | t]; crop px, y up.
+        camera: (4, 4), or a pose block (3, 4); crop px, y up.
         glasses: form and colour.
     """
     lenses, bars = _outlines(geometry, verts_model, glasses)
 
     def to_canvas(points: np.ndarray) -> np.ndarray:
-        return project(camera, points * 1000) * SUPERSAMPLING
+        return project_to_crop(camera, points * 1000) * SUPERSAMPLING
 
     behind = np.where(surface.mask, surface.depth_mm, -1e4) - _TOLERANCE_MM
     for lens in map(to_canvas, lenses):

@@ -39,7 +39,8 @@ class Studio:
 
         Args:
             verts_model: the head's vertices, micrometres, (., 3).
-            camera: (3, 4) real pose block [s R | t]; crop px, y up.
+            camera: (4, 4) perspective or weak-perspective (see `utils.portrait.projection`), or the
+                pose block (3, 4) of real parameters; crop px, y up.
             rng: makes every choice.
         Returns:
             (120, 120, 3) uint8 BGR.

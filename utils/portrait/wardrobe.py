@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 
 from utils.open_model import SKIN
 from utils.portrait.appearance import Look, linear
-from utils.portrait.geometry import project, reach_into_crop
+from utils.portrait.geometry import project_to_crop, reach_into_crop
 from utils.portrait.light import Lights
 from utils.portrait.surface import CANVAS, CLOTH, SKIN_PULL, SUPERSAMPLING, Surface
 from utils.rasterize import rasterize
@@ -180,7 +180,7 @@ def dress(
     Args:
         garments: meshes with the linear BGR (3,) that their textures are multiplied with.
         verts_model: the head's own vertices, micrometres, (N, 3).
-        camera: (3, 4) real pose block [s R | t]; crop px, y up.
+        camera: (4, 4), or a pose block (3, 4); crop px, y up.
         lights: of the scene.
         surface: the head. Not modified.
     Returns:
@@ -211,7 +211,7 @@ def _drape(
     """The layers of one garment before what is in the way (C * C), and what is then."""
     blocker_mm = blocker_mm.copy()
     worn = garment.follow @ verts_model + garment.offset  # (A, 3)
-    verts = project(camera, worn) * SUPERSAMPLING
+    verts = project_to_crop(camera, worn) * SUPERSAMPLING
     outward = verts - verts.mean(0)  # hair stands away from the head: smoother than the normals
     outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-6  # of its strips
     brightness = lights.brightness(outward.T) / _MOST_BRIGHTNESS

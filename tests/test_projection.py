@@ -1,0 +1,84 @@
+"""Cameras: perspective against plain arithmetic, its limit from afar, the weak-perspective fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from utils.portrait.projection import fit_weak_perspective, perspective_camera, project
+
+
+def scene(seed):
+    """Points (68, 3), a rotation and a centre."""
+    rng = np.random.default_rng(seed)
+    return (
+        rng.normal(0, 50, (68, 3)),
+        Rotation.random(random_state=rng).as_matrix(),
+        rng.normal(size=3),
+    )
+
+
+def test_perspective_is_similar_triangles():
+    points, rotation, centre = scene(0)
+    seen = project(perspective_camera(rotation, centre, 400.0), points)
+    for point, found in zip(points, seen, strict=True):
+        x, y, z = rotation @ (point - centre)
+        expected = [x * 400 / (400 - z), y * 400 / (400 - z)]
+        np.testing.assert_allclose(found[:2], expected)
+
+
+def test_from_afar_it_is_weak_perspective():
+    points, rotation, centre = scene(1)
+    seen = project(perspective_camera(rotation, centre, 1e12), points)
+    np.testing.assert_allclose(seen, (points - centre) @ rotation.T, atol=1e-7)
+    camera = perspective_camera(rotation, centre, np.inf)
+    np.testing.assert_array_equal(camera[3], [0, 0, 0, 1])
+    np.testing.assert_array_equal(project(camera, points), project(camera[:3], points))
+
+
+def test_planes_stay_planes_and_what_is_in_front_stays_there():
+    points, rotation, centre = scene(2)
+    camera = perspective_camera(rotation, centre, 400.0)
+    plane = np.array([[1.0, 2, 0.5], [0.3, -1, 2]])
+    seen = project(camera, 30 * np.random.default_rng(0).normal(size=(20, 2)) @ plane)
+    assert np.linalg.svd(seen - seen.mean(0))[1][2] < 1e-9 * np.ptp(seen)
+    depth = ((points - centre) @ rotation.T)[:, 2]
+    np.testing.assert_array_equal(project(camera, points)[:, 2].argsort(), depth.argsort())
+
+
+def test_what_lies_beside_the_camera_stays_finite():
+    camera = perspective_camera(np.eye(3), np.zeros(3), 350.0)
+    seen = project(camera, np.array([[0, -400, 349.0], [0, -400, 350], [0, -400, 500]]))
+    assert (seen[:, 1] < -3000).all()
+    assert np.isfinite(seen).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fit_finds_a_weak_perspective_camera(seed):
+    points, rotation, _ = scene(seed)
+    turned = 1.2 * Rotation.from_rotvec([0.05, -0.08, 0.06]).as_matrix() @ rotation
+    image = points @ turned[:2].T + (3, -4)
+    camera = fit_weak_perspective(points, image, rotation)
+    np.testing.assert_allclose(camera[:3, :3], turned, atol=1e-6)
+    np.testing.assert_allclose(camera[:2, 3], [3, -4], atol=1e-4)
+    np.testing.assert_allclose(project(camera, points)[:, 2].mean(), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_camera_close_by_fits_better(seed):
+    points, rotation, centre = scene(seed)
+    image = project(perspective_camera(rotation, centre, 700.0), points)[:, :2]
+    camera = fit_weak_perspective(points, image, rotation)
+
+    def error(changed):
+        return ((project(changed, points)[:, :2] - image) ** 2).sum()
+
+    best = error(camera)
+    rng = np.random.default_rng(seed)
+    for _ in range(50):
+        changed = camera.copy()
+        turn = Rotation.from_rotvec(rng.normal(0, 0.003, 3)).as_matrix()
+        changed[:3, :3] = np.exp(rng.normal(0, 0.003)) * turn @ camera[:3, :3]
+        changed[:2, 3] += rng.normal(0, 0.1, 2)
+        assert error(changed) > best

@@ -1,0 +1,64 @@
+"""From the model frame into a crop: weak-perspective and perspective cameras, one map for both.
+
+A camera is (4, 4), homogeneous: it takes (x, y, z, 1) of the model to (x w, y w, z w, w) of the
+crop, y up, z towards the viewer. The last row of a weak-perspective camera is (0, 0, 0, 1) and may
+be left away, as the pose block [s R | t] of real parameters does. A perspective camera takes planes
+to planes, depth included; so a z-buffer of flat triangles stays right.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+_NEAREST = 0.1  # of the camera's distance: what comes closer, shoulders below the crop, stays there
+_FIT_ROUNDS = 3  # of Gauss-Newton; the fourth changes 1e-6 of the face's size
+
+
+def perspective_camera(rotation: np.ndarray, centre: np.ndarray, distance: float) -> np.ndarray:
+    """A camera (4, 4) that looks at a point from some distance.
+
+    Args:
+        rotation: (3, 3) model frame to camera frame: x right, y up, z towards the viewer.
+        centre: (3,) the point, which is taken to 0; in its plane the scale is 1.
+        distance: between camera and point, in the model's unit.
+    """
+    camera = np.eye(4)
+    camera[:3, :3] = rotation
+    camera[:3, 3] = -rotation @ centre
+    camera[3] -= camera[2] / distance  # w = 1 - z / distance
+    return camera
+
+
+def project(camera: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (N, 3) of the model frame by a camera (3 or 4, 4): (N, 3), y up."""
+    seen = points @ camera[:, :3].T + camera[:, 3]
+    if len(camera) == 3:
+        return seen
+    return seen[:, :3] / np.maximum(seen[:, 3:], np.float32(_NEAREST))
+
+
+def fit_weak_perspective(points: np.ndarray, image: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """The weak-perspective camera nearest to image points, by least squares in the image.
+
+    Args:
+        points: (K, 3) in the model frame. Not modified.
+        image: (K, 2), y up. Not modified.
+        start: (3, 3) scaled rotation near the wanted one. Not modified.
+    Returns:
+        (4, 4) [s R | t; 0 0 0 1]; the points' mean depth is 0, as depth is not seen.
+    """
+    centre, middle = points.mean(0), image.mean(0)
+    points, image = points - centre, image - middle
+    turned = start  # s R
+    for _ in range(_FIT_ROUNDS):
+        x, y, z = turned @ points.T
+        zero = np.zeros_like(z)
+        # of growing, and of turning about x, y and z
+        slopes = np.array([[x, y], [zero, -z], [z, zero], [-y, x]]).reshape(4, -1)
+        step = np.linalg.lstsq(slopes.T, (image.T - (x, y)).ravel(), rcond=None)[0]
+        turned = np.exp(step[0]) * Rotation.from_rotvec(step[1:]).as_matrix() @ turned
+    camera = np.eye(4)
+    camera[:3, :3] = turned
+    camera[:3, 3] = np.append(middle, 0) - turned @ centre
+    return camera
