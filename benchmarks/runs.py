@@ -1,0 +1,196 @@
+"""Short training runs side by side: each is trained by main_train.py from scratch, and scored.
+
+What `benchmarks/recipes.py` and `benchmarks/ingredients.py` share. OUTPUT/NAME_SEED/ holds a run:
+its settings, its log and its weights; a run whose weights are there is not trained again, one that
+was broken off goes on where it was. OUTPUT/table.md is written after every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import benchmark
+from model_building import load_model
+from utils import io
+from utils.ddfa import LIST, OPEN_TEST_FOLDER
+from utils.inference import choose_device
+from utils.params import ROOT
+from utils.synthetic import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
+
+# train_script.sh's way of training on a CPU, cut short
+SETTINGS = (
+    *("--optimizer", "adamw", "--base-lr", "0.001", "--warmup", "0", "--ema", "0.99"),
+    *("--batch-size", "32", "--processes", "2", "--workers", "1"),
+)
+DECAY = (0.7, 0.9)  # shares of the run after which the learning rate falls
+SETTINGS_FILE, TABLE = "settings.json", "table.md"
+MEASURES = {
+    "NME, %": ("nme", "mean"),
+    "refined, %": ("nme_refined", "mean"),
+    "NME by image, %": ("nme", "image_mean"),
+    "pose MAE, degrees": ("pose_mae_exact", "mean"),
+    "shape, mm": ("shape_mm", "mean"),
+    "expression, mm": ("expression_mm", "mean"),
+}  # columns, by entry and field of `benchmark.evaluate`'s report; those of NME are means of bins
+
+Scores = dict[str, dict[int, dict[str, float]]]  # by name, seed and measure
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        name: what the table calls all runs that differ in their seed only.
+        seed: of everything random.
+        data: folder of the training set.
+        flags: of main_train.py, beside those that all runs have.
+    """
+
+    name: str
+    seed: int
+    data: Path
+    flags: tuple[str, ...] = ()
+
+
+def add_flags(parser: argparse.ArgumentParser, output: str) -> None:
+    """The flags that `compare` reads; `output` is the default folder."""
+    add = parser.add_argument
+    add("--test", nargs="+", type=Path, default=[OPEN_TEST_FOLDER], help="folders like"
+        " aflw2000_data (default: the open test set)")  # fmt: skip
+    add("--arch", default="mobilenet_05", help="default: %(default)s")
+    add("--images", type=int, default=50_000, help="seen in a run (default: %(default)s)")
+    add("--seeds", type=int, default=2, help="runs each (default: %(default)s)")
+    add("--morphable", help="3DMM folder (default: as main_train.py)")
+    add("--output", type=Path, default=Path(output), help="folder (default: %(default)s)")
+    add("train_flags", nargs="*", metavar="-- FLAG", help="passed on to main_train.py")
+
+
+def compare(runs: Iterable[Run], args: argparse.Namespace, against: str | None = None) -> None:
+    """Train and score runs; print and write the table after each.
+
+    Args:
+        runs: in this order; one is taken when the one before is done.
+        args: of `add_flags`.
+        against: name of the runs that the others are subtracted from, seed by seed.
+    Raises:
+        InputError: a run failed, or the folder holds one with other settings.
+    """
+    scores: dict[Path, Scores] = {folder: {} for folder in args.test}
+    for run in runs:
+        weights = train(run, args)
+        for folder, of_folder in scores.items():
+            of_folder.setdefault(run.name, {})[run.seed] = score(weights, folder, args.morphable)
+        text = f"{args.arch}, {args.images} images seen; means over the seeds, ± half their range\n"
+        for folder, of_folder in scores.items():
+            images = len(io.read_list(folder / LIST))
+            text += f"\n{folder}, {images} images:\n\n{format_table(of_folder, against)}\n"
+        print(text, flush=True)
+        io.write_text(args.output / TABLE, text)
+
+
+# ---------------------------------------------------------------- one run
+
+
+def train(run: Run, args: argparse.Namespace) -> Path:
+    """The weights of a run, trained unless they are there.
+
+    Raises:
+        InputError: training failed, or other settings were used in this folder.
+    """
+    folder = io.make_output_folder(args.output / f"{run.name}_{run.seed}")
+    snapshot = folder / "SynergyNet"
+    flags = [*training_flags(run, args), *args.train_flags]
+    settings = folder / SETTINGS_FILE
+    if settings.is_file() and io.read_json(settings) != flags:
+        raise io.InputError(f"{folder}: holds a run with other settings; choose another --output")
+    io.write_json(settings, flags)
+    weights = folder / f"{snapshot.name}_weights.pth.tar"
+    if weights.is_file():
+        return weights
+    print(f"training {folder}, log in {folder / 'train.log'}", flush=True)
+    files = {"--snapshot": snapshot, "--log-file": folder / "train.log"}
+    files |= {"--plot": folder / "training.png", "--resume": "auto"}
+    command = [sys.executable, ROOT / "main_train.py", *flags]
+    command += [item for pair in files.items() for item in pair]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)  # its bar is on stderr
+    if done.returncode or not weights.is_file():
+        raise io.InputError(f"{folder}: training broke off, see train.log there; run this again")
+    for state in (*folder.glob("*_last.pth.tar"), *folder.glob("*_checkpoint_*")):
+        state.unlink()  # ten times as large as the weights
+    return weights
+
+
+def training_flags(run: Run, args: argparse.Namespace) -> list[str]:
+    """Flags of main_train.py: data, schedule, and what all runs have in common.
+
+    Whole epochs are trained, as many as come closest to `--images`.
+    """
+    names = io.read_list(run.data / TRAINING_LIST)
+    epochs = max(1, round(args.images / len(names)))
+    values = {
+        "--arch": args.arch,
+        "--seed": run.seed,
+        "--root": run.data / TRAINING_IMAGES,
+        "--filelists-train": run.data / TRAINING_LIST,
+        "--param-fp-train": run.data / TRAINING_PARAMS,
+        "--epochs": epochs,
+        "--milestones": ",".join(str(round(share * epochs)) for share in DECAY),
+        "--save_val_freq": epochs,
+    }
+    if args.morphable:
+        values["--morphable"] = args.morphable
+    return [str(item) for pair in values.items() for item in pair] + [*SETTINGS, *run.flags]
+
+
+def score(weights: Path, folder: Path, morphable: str | None) -> dict[str, float]:
+    """What MEASURES says of weights on a test set; what cannot be measured is left out."""
+    model = load_model(weights, morphable=morphable)
+    device = choose_device("auto")
+    report = benchmark.evaluate(model, folder, device, engine="torch")
+    if model.forwardDirection is not None:
+        refined = benchmark.evaluate(model, folder, device, refined=True)
+        report["nme_refined"] = refined["nme"]
+    return {
+        title: report[key][field]
+        for title, (key, field) in MEASURES.items()
+        if report.get(key) is not None
+    }
+
+
+# ---------------------------------------------------------------- table
+
+
+def format_table(scores: Scores, against: str | None = None) -> str:
+    """Markdown: a row a name, a column a measure that any run has; see `compare`."""
+    titles = [t for t in MEASURES if any(t in of for by in scores.values() for of in by.values())]
+    lines = [f"| | seeds | {' | '.join(titles)} |", f"|---|---:|{'---:|' * len(titles)}"]
+    for name, by_seed in scores.items():
+        subtracted = against is not None and name != against
+        cells = []
+        for title in titles:
+            values = [
+                found[title] - (scores[against][seed][title] if subtracted else 0)
+                for seed, found in by_seed.items()
+                if title in found
+            ]
+            cells.append(format_cell(values, "+.2f" if subtracted else ".2f"))
+        lines.append(f"| {name} | {len(by_seed)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def format_cell(values: list[float], form: str) -> str:
+    """Mean and half the range; a single value has none."""
+    if not values:
+        return "-"
+    mean = format(np.mean(values), form)
+    return mean if len(values) == 1 else f"{mean} ± {np.ptp(values) / 2:.2f}"
