@@ -11,10 +11,10 @@ from utils import io
 from utils.open_model import BASE_VERTICES, SKIN, load_head
 from utils.params import OPEN_FOLDER, POSE, load_morphable
 from utils.portrait.appearance import Look, linear
-from utils.portrait.camera import photograph
+from utils.portrait.camera import cut_off, photograph, photograph_perfectly
 from utils.portrait.light import Lamp, Lights
 from utils.portrait.makehuman import load_wardrobe, read_binding, read_obj
-from utils.portrait.scenery import background, occlude
+from utils.portrait.scenery import OCCLUDERS, background, occlude, sample_occluder
 from utils.portrait.surface import CANVAS
 from utils.portrait.wardrobe import Garment, Layer, Outfit, Texture, Wardrobe, dress, put_over
 from utils.synthetic import Generator
@@ -218,23 +218,40 @@ def test_scenery_stays_in_range():
         assert scene.shape == (120, 120, 3)
         assert np.isfinite(scene).all()
         assert scene.min() > -1e-4
-        covered = occlude(scene, linear([30, 40, 60]), rng)
+        covered = occlude(scene, [*OCCLUDERS][seed % 4], linear([30, 40, 60]), rng)
         assert covered.shape == scene.shape
 
 
-def test_some_faces_are_occluded_and_some_cut_by_the_border():
+def test_occluders_hide_part_of_the_picture():
+    rng = np.random.default_rng(0)
     grey = np.full((120, 120, 3), 0.3, np.float32)
-    hidden, cut = [], []
-    for seed in range(300):
-        rng = np.random.default_rng(seed)
-        changed = np.abs(occlude(grey, linear([30, 40, 60]), rng) - grey).max(-1) > 0.01
-        hidden.append(changed.mean())
-        picture = photograph(grey, rng)
+    for occluder in OCCLUDERS:
+        covered = [occlude(grey, occluder, linear([30, 40, 60]), rng) for _ in range(40)]
+        hidden = (np.abs(covered - grey).max(-1) > 0.01).mean((1, 2))  # (40,) shares
+        assert hidden.max() < 0.8
+        assert (hidden > 0.02).mean() > 0.6, occluder
+    kinds = [sample_occluder(rng) for _ in range(4000)]
+    for occluder, share in OCCLUDERS.items():
+        assert kinds.count(occluder) / 4000 == pytest.approx(share, abs=0.02)
+
+
+def test_borders_are_black_at_an_edge():
+    for seed in range(20):
+        picture = np.full((120, 120, 3), 90, np.uint8)
+        cut_off(picture, np.random.default_rng(seed))
         edges = picture[0], picture[-1], picture[:, 0], picture[:, -1]
-        cut.append(any(not edge.any() for edge in edges))
-    assert 0.15 < (np.array(hidden) > 0).mean() < 0.35
-    assert max(hidden) < 0.8
-    assert 0.04 < np.mean(cut) < 0.2
+        assert any(not edge.any() for edge in edges)
+        assert picture[40:80, 40:80].all()
+
+
+@pytest.mark.parametrize("exposure", [0.2, 1.0, 5.0])
+def test_perfect_photographs_are_exposed_for_the_middle(exposure):
+    picture = exposure * np.random.default_rng(0).uniform(0.1, 0.5, (120, 120, 3))
+    result = photograph_perfectly(picture.astype(np.float32))
+    assert result.dtype == np.uint8
+    assert 70 < result[24:96, 24:96].mean() < 190
+    np.testing.assert_array_equal(result, photograph_perfectly(picture.astype(np.float32)))
+    assert (photograph(picture.astype(np.float32), np.random.default_rng(0)) != result).any()
 
 
 # ---------------------------------------------------------------- the real assets

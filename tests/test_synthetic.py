@@ -99,15 +99,18 @@ def test_dot_on_a_landmark_is_where_the_camera_puts_it(generator, monkeypatch, s
         dot = np.exp(-((surface.canonical - place) ** 2).sum(0) / (2 * 0.8**2))  # mm
         return np.repeat(dot[None], 3, 0)
 
-    look = bald(np.random.default_rng(seed))
+    scene = dataclasses.replace(
+        studio.stage(np.random.default_rng(0)),
+        look=bald(np.random.default_rng(seed)),
+        occluder=None,
+        has_border=False,
+    )
     black = np.zeros((IMG_SIZE, IMG_SIZE, 3), np.float32)
     monkeypatch.setattr(studio, "shade", shade)
-    monkeypatch.setattr(studio_module.Look, "sample", classmethod(lambda cls, rng: look))
     monkeypatch.setattr(studio_module, "background", lambda rng: black)
-    monkeypatch.setattr(studio_module, "occlude", lambda picture, hair, rng: picture)
     monkeypatch.setattr(studio_module, "photograph", lambda picture, rng: picture)
     verts = generator.head_verts(params)
-    picture = studio.render(verts, camera, np.random.default_rng(0))[..., 0]
+    picture = studio.draw(verts, camera, scene)[..., 0]
     rows, columns = np.mgrid[0:IMG_SIZE, 0:IMG_SIZE] + 0.5
     found = np.array([(columns * picture).sum(), (rows * picture).sum()]) / picture.sum()
     np.testing.assert_allclose(found, expected, atol=DOT_PX)

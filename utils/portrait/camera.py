@@ -10,7 +10,7 @@ from utils.portrait.appearance import GAMMA
 
 
 def photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Camera and file: blur, vignette, white balance, exposure, tone curve, noise, JPEG, border.
+    """Camera and file: blur, vignette, white balance, exposure, tone curve, noise, JPEG.
 
     Args:
         picture: (120, 120, 3) linear BGR.
@@ -18,8 +18,7 @@ def photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         (120, 120, 3) uint8.
     """
     picture = _blur(picture, rng)
-    middle = picture[24:96, 24:96].mean() + 0.02
-    exposure = rng.uniform(0.13, 0.36) / middle
+    exposure = rng.uniform(0.13, 0.36) / _brightness(picture)
     wrong = rng.uniform(0.75, 1.25) if rng.random() < 0.85 else np.exp(rng.normal(0, 0.8))
     cast = rng.normal(0, 0.06 if rng.random() < 0.85 else 0.22, 3).astype(np.float32)
     picture = picture * (exposure ** rng.uniform(0.4, 0.9) * wrong * np.exp(cast))
@@ -27,18 +26,34 @@ def photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         picture *= _vignette(rng)
     if rng.random() < 0.12:
         picture = _without_colour(picture, rng)
-    picture = picture / (1 + picture * 0.25) * 1.2  # soft shoulder
-    picture = cv2.pow(np.clip(picture, 0, 1), 1 / GAMMA * rng.uniform(0.85, 1.15))
+    picture = _tone(picture, 1 / GAMMA * rng.uniform(0.85, 1.15))
     contrast = rng.uniform(0.95, 1.4) if rng.random() < 0.85 else rng.uniform(0.5, 1.7)
     picture = (picture - 0.45) * contrast + rng.normal(0.45, 0.02)
     picture += rng.standard_normal(picture.shape, np.float32) * rng.gamma(1.5, 0.008)
-    result = np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
+    result = _quantise(picture)
     if rng.random() < 0.5:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(30, 90))]
         result = cv2.imdecode(cv2.imencode(".jpg", result, quality)[1], cv2.IMREAD_COLOR)
-    if rng.random() < 0.1:
-        _cut_off(result, rng)
     return result
+
+
+def photograph_perfectly(picture: np.ndarray) -> np.ndarray:
+    """`photograph` in focus, well exposed and without noise; there is nothing random."""
+    exposure = 0.22 / _brightness(picture)
+    return _quantise((_tone(picture * exposure**0.65, 1 / GAMMA) - 0.45) * 1.15 + 0.45)
+
+
+def _brightness(picture: np.ndarray) -> float:
+    return picture[24:96, 24:96].mean() + 0.02
+
+
+def _tone(picture: np.ndarray, gamma: float) -> np.ndarray:
+    picture = picture / (1 + picture * 0.25) * 1.2  # soft shoulder
+    return cv2.pow(np.clip(picture, 0, 1), gamma)
+
+
+def _quantise(picture: np.ndarray) -> np.ndarray:
+    return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
 def _blur(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -75,7 +90,7 @@ def _without_colour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return grey[..., None] * tone.astype(np.float32)
 
 
-def _cut_off(picture: np.ndarray, rng: np.random.Generator) -> None:
+def cut_off(picture: np.ndarray, rng: np.random.Generator) -> None:
     """Blacken what lies outside the photo at one or two sides, in place, as crops are cut."""
     for most in (0.3, 0.1)[: rng.integers(1, 3)]:
         side, depth = rng.integers(4), int(rng.uniform(2, most * IMG_SIZE))

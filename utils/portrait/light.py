@@ -69,6 +69,13 @@ class Lights:
         return self.sky.mean() * _sky_share(normal) + lamps
 
 
+# as on a bright, overcast day
+EVEN_LIGHT = Lights(
+    sky=np.full(3, 0.6, np.float32),
+    lamps=[Lamp(np.array([0, -0.6, 0.8], np.float32), np.full(3, 0.6, np.float32), 0.4, 0.3)],
+)
+
+
 def _sky_share(normal: np.ndarray) -> np.ndarray:
     return 0.75 - 0.25 * normal[1]
 

@@ -15,6 +15,7 @@ from utils.portrait.appearance import SKIN_TONES, linear, mix_row
 from utils.portrait.curves import SHIFT, fixed_point, smooth_curve
 
 _BACKDROPS, _BACKDROP_SIZE = 128, 200
+OCCLUDERS = {"hand": 0.05, "microphone": 0.03, "strands": 0.06, "shapes": 0.1}  # how often
 
 
 def background(rng: np.random.Generator) -> np.ndarray:
@@ -101,26 +102,35 @@ def _draw_other_head(picture: np.ndarray, rng: np.random.Generator) -> None:
         cv2.ellipse(picture, at, axes, tilt, 0, 360, _paint(colour), -1, cv2.LINE_AA, SHIFT)
 
 
-def occlude(picture: np.ndarray, hair: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sometimes something hides part of the face.
+def sample_occluder(rng: np.random.Generator) -> str | None:
+    """What hides part of the face, one of OCCLUDERS, or None."""
+    at = rng.random()
+    for kind, share in OCCLUDERS.items():
+        at -= share
+        if at < 0:
+            return kind
+    return None
+
+
+def occlude(
+    picture: np.ndarray, occluder: str, hair: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Hide part of the face.
 
     Args:
         picture: (120, 120, 3). Not modified.
+        occluder: one of OCCLUDERS.
         hair: (3,) the person's hair colour.
         rng: makes every choice.
     Returns:
         (120, 120, 3).
     """
-    kind = rng.random()
-    if kind > 0.24:
-        return picture
-    picture = np.ascontiguousarray(picture)
     over = picture.copy()
-    if kind < 0.05:
+    if occluder == "hand":
         _draw_hand(over, rng)
-    elif kind < 0.08:
+    elif occluder == "microphone":
         _draw_microphone(over, rng)
-    elif kind < 0.14:
+    elif occluder == "strands":
         _draw_strands(over, hair, rng)
     else:
         for _ in range(rng.integers(1, 3)):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from utils.open_model import MOUTH, TEETH, OpenHead
 from utils.params import IMG_SIZE
 from utils.portrait.appearance import Look
-from utils.portrait.camera import photograph
+from utils.portrait.camera import cut_off, photograph, photograph_perfectly
 from utils.portrait.geometry import HeadGeometry
 from utils.portrait.glasses import put_on_glasses
 from utils.portrait.light import Lights, illuminate
 from utils.portrait.paint import Painter
+from utils.portrait.scene import WITHOUT, Scene
 from utils.portrait.scenery import background, occlude
 from utils.portrait.surface import CANVAS, Surface
 from utils.portrait.wardrobe import Outfit, Wardrobe, dress, put_over
@@ -25,43 +28,67 @@ class Studio:
         head: the whole head.
         landmarks: (68, 3) of its mean face, micrometres.
         wardrobe: textures and meshes to wear; without it everything is painted.
+        without: names in `scene.WITHOUT`, of what pictures are to lack.
     """
 
-    def __init__(self, head: OpenHead, landmarks: np.ndarray, wardrobe: Wardrobe | None = None):
+    def __init__(
+        self,
+        head: OpenHead,
+        landmarks: np.ndarray,
+        wardrobe: Wardrobe | None = None,
+        without: Sequence[str] = (),
+    ):
         self._wardrobe = wardrobe
+        self._without = [WITHOUT[name] for name in without]
         self.geometry = HeadGeometry(head, landmarks)
         self._painter = Painter(self.geometry)
 
     def render(
         self, verts_model: np.ndarray, camera: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
+        """Photograph the head in a random scene; see `draw`."""
+        return self.draw(verts_model, camera, self.stage(rng))
+
+    def stage(self, rng: np.random.Generator) -> Scene:
+        """A random scene; what has been drawn from `rng` before does not matter."""
+        scene = Scene.sample(self._wardrobe, rng)
+        for leave_out in self._without:
+            scene = leave_out(scene)
+        return scene
+
+    def draw(self, verts_model: np.ndarray, camera: np.ndarray, scene: Scene) -> np.ndarray:
         """Photograph the head.
 
         Args:
             verts_model: the head's vertices, micrometres, (., 3).
             camera: (4, 4) perspective or weak-perspective (see `utils.portrait.projection`), or the
                 pose block (3, 4) of real parameters; crop px, y up.
-            rng: makes every choice.
+            scene: what is seen; its generators are drawn from.
         Returns:
             (120, 120, 3) uint8 BGR.
         """
-        look, outfit = Look.sample(rng), None
-        if self._wardrobe is not None:
-            outfit, look = Outfit.sample(self._wardrobe, look, rng)
+        look, outfit, lights = scene.look, scene.outfit, scene.lights
         surface = self.geometry.see(verts_model, camera, look)
-        lights = Lights.sample(rng)
         garments = outfit.garments if outfit else []
         layers, surface = dress(garments, verts_model, camera, lights, surface)
         canvas = np.zeros((CANVAS * CANVAS, 4), np.float32)  # linear BGR, premultiplied, and alpha
-        canvas[surface.index, :3] = self.shade(surface, look, outfit, lights, rng).T
+        canvas[surface.index, :3] = self.shade(surface, look, outfit, lights, scene.paint).T
         canvas[surface.index, 3] = 1
         picture = canvas.reshape(CANVAS, CANVAS, 4)  # the same memory
         if look.glasses is not None:
             put_on_glasses(picture, surface, self.geometry, verts_model, camera, look.glasses)
         put_over(canvas, layers)
         picture = cv2.resize(picture, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_AREA)
-        picture = picture[..., :3] + (1 - picture[..., 3:]) * background(rng)
-        return photograph(occlude(picture, look.hair_colour, rng), rng)
+        picture = picture[..., :3] + (1 - picture[..., 3:]) * background(scene.surroundings)
+        if scene.occluder is not None:
+            picture = occlude(picture, scene.occluder, look.hair_colour, scene.cover)
+        if scene.has_faults:
+            picture = photograph(picture, scene.camera)
+        else:
+            picture = photograph_perfectly(picture)
+        if scene.has_border:
+            cut_off(picture, scene.border)
+        return picture
 
     def shade(
         self,
