@@ -198,7 +198,7 @@ def synthetic(args: argparse.Namespace) -> int:
 
     write = write_test_set if args.test_set else write_training_set
     folder = args.morphable or OPEN_FOLDER
-    write(folder, args.output, args.count, args.seed, args.workers, args.assets)
+    write(folder, args.output, args.count, args.seed, args.workers, args.assets, args.without)
     print(f"{args.output}: {args.count} synthetic faces with their labels")
     return 0
 
@@ -221,6 +221,14 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--assets", help="folder of MakeHuman's skins, hair and hats; faces are painted without it"
+    )
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="INGREDIENT",
+        help="leave out perspective, hair, beards, glasses, occluders, lighting, faults (of the "
+        "camera) or borders, and change nothing else",
     )
     parser.set_defaults(run=synthetic)
 

@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+import prepare_data
+from utils.io import run_command
 from utils.open_model import load_head
 from utils.params import OPEN_FOLDER, POSE, load_morphable
 from utils.portrait import studio
 from utils.portrait.scene import BORDERS, WITHOUT, Scene
-from utils.synthetic import Generator
+from utils.synthetic import INGREDIENTS, Generator
 
 CHANGED = {
     "hair": {"look"},
@@ -83,3 +85,28 @@ def test_pictures_change_where_something_is_left_out(generator, monkeypatch):
     changed = (pictures[0] != pictures[1]).any(-1)
     assert 0.01 < changed.mean() < 0.3
     assert not changed[80:].any()
+
+
+def test_without_perspective_the_label_is_the_camera(generator, monkeypatch):
+    cameras = []
+    plain = Generator(generator.head, load_morphable(OPEN_FOLDER), without=["perspective"])
+    for one in (generator, plain):
+        monkeypatch.setattr(one.studio, "render", lambda verts, camera, rng: cameras.append(camera))
+        _, params = one.draw(np.random.default_rng(1))
+    assert cameras[0].shape == (4, 4)
+    np.testing.assert_array_equal(cameras[1], params[POSE].reshape(3, 4))
+
+
+def test_unknown_ingredients_are_one_clear_line(tmp_path, capsys):
+    command = ["synthetic", "--output", str(tmp_path / "set"), "--without", "hair", "salt"]
+    assert run_command(prepare_data.main, prepare_data.get_args_parser().parse_args(command)) == 2
+    error = capsys.readouterr().err
+    assert "--without salt: no such ingredient; choose from perspective, hair" in error
+    assert not (tmp_path / "set").exists()
+
+
+def test_help_names_every_ingredient(capsys):
+    with pytest.raises(SystemExit):
+        prepare_data.get_args_parser().parse_args(["synthetic", "--help"])
+    told = capsys.readouterr().out
+    assert all(name in told for name in INGREDIENTS)

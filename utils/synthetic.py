@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,12 @@ import torch
 from tqdm import tqdm
 
 from utils import io
+from utils.attributes import (
+    ATTRIBUTES_FILE,
+    face_attributes,
+    scene_attributes,
+    write_attributes,
+)
 from utils.crop import CROP_FACTOR, crop_to_photo
 from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, params_file, write_labels
 from utils.open_model import BASE_VERTICES, OpenHead, load_head
@@ -43,11 +50,14 @@ from utils.params import (
 )
 from utils.portrait.makehuman import load_wardrobe
 from utils.portrait.projection import fit_weak_perspective, perspective_camera, project
+from utils.portrait.scene import WITHOUT
 from utils.portrait.studio import Studio
 from utils.portrait.wardrobe import Wardrobe
 from utils.pose import decode_pose
 from utils.workers import map_in_order
 
+PERSPECTIVE = "perspective"
+INGREDIENTS = (PERSPECTIVE, *WITHOUT)  # that pictures can be drawn without
 TRAINING_IMAGES = "train_aug_120x120"
 TRAINING_LIST = "train_aug_120x120.list.train"
 TRAINING_PARAMS = "param_all_norm_v201.pkl"
@@ -220,14 +230,18 @@ class Generator:
     ):
         self.head = head
         basis = np.concatenate([head.w_shp, head.w_exp], 2).reshape(-1, N_SHAPE + N_EXPR)
+        without: names of INGREDIENTS, of what the pictures are to lack.
         self._head_basis = np.ascontiguousarray(basis)  # (3N, 50)
         self.labels = LabelSampler.of(head, morphable, held_out)
-        self.studio = Studio(head, self.labels.landmark_mean, wardrobe)
+        self._in_perspective = PERSPECTIVE not in without
+        staged = [name for name in without if name != PERSPECTIVE]
+        self.studio = Studio(head, self.labels.landmark_mean, wardrobe, staged)
 
     def head_verts(self, params: np.ndarray) -> np.ndarray:
         """The whole head (N, 3), micrometres in the model frame, of real parameters (62,)."""
         return self.head.mean + (self._head_basis @ params[N_POSE:]).reshape(-1, 3)
 
+        without: Sequence[str] = (),
     def draw(
         self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -244,6 +258,8 @@ def decode_landmarks(labels: LabelSampler, params: np.ndarray) -> np.ndarray:
         + np.einsum("kcs,bs->bkc", labels.landmark_expr, params[:, EXPR])
     )  # (B, 68, 3)
     camera = params[:, POSE].reshape(-1, 3, 4)
+        if not self._in_perspective:
+            camera = params[POSE].reshape(3, 4)  # the label's own
     crop = camera[:, :, :3] @ model.transpose(0, 2, 1) + camera[:, :, 3:]  # (B, 3, 68)
     crop[:, 1] = IMG_SIZE + 1 - crop[:, 1]
     return crop
@@ -258,19 +274,29 @@ class _Source(NamedTuple):
 
     @classmethod
     def of(
-        cls, folder: str | os.PathLike, held_out: bool, assets: str | os.PathLike | None
+        cls,
+        folder: str | os.PathLike,
+        held_out: bool,
+        assets: str | os.PathLike | None,
+        without: Sequence[str],
     ) -> _Source:
-        return cls(Path(folder), held_out, None if assets is None else Path(assets))
+        if unknown := [name for name in without if name not in INGREDIENTS]:
+            raise io.InputError(
+                f"--without {unknown[0]}: no such ingredient; choose from {', '.join(INGREDIENTS)}"
+            )
+        assets = None if assets is None else Path(assets)
+        return cls(Path(folder), held_out, assets, tuple(without))
 
 
 @functools.lru_cache(maxsize=2)  # once a process
 def _generator(source: _Source) -> Generator:
     head, morphable = load_head(source.folder), load_morphable(source.folder)
+    without: tuple[str, ...]
     wardrobe = None
     if source.assets is not None:
         base_vertices = io.read_array(source.folder / BASE_VERTICES, (len(head.mean),))
         wardrobe = load_wardrobe(source.assets, head, base_vertices)
-    return Generator(head, morphable, source.held_out, wardrobe)
+    return Generator(head, morphable, source.held_out, wardrobe, source.without)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,15 +310,18 @@ class _Job:
 
     def write(self, index: int) -> np.ndarray:
         """Write picture `index`; return its real parameters (62,)."""
-        rng = np.random.default_rng((self.seed, index))
         yaw_range_deg = tuple(self.yaw_ranges_deg[index])
-        image, params = _generator(self.source).draw(rng, yaw_range_deg)
+        image, params = _generator(self.source).draw(self.rng(index), yaw_range_deg)
         io.write_image(self.images / image_name(index), image, JPEG_QUALITY)
         return params
 
 
 def image_name(index: int) -> str:
     """File name of a picture; names sort as the pictures are numbered."""
+    def rng(self, index: int) -> np.random.Generator:
+        """The generator that picture `index` is drawn from."""
+        return np.random.default_rng((self.seed, index))
+
     return f"face{index:07d}.jpg"
 
 
@@ -323,10 +352,11 @@ def write_training_set(
         count: number of pictures.
         seed: of everything random.
         workers: processes; 0 draws in this one. The pictures do not depend on it.
+    without: Sequence[str] = (),
         assets: folder of MakeHuman's assets to dress the heads in.
     """
     morphable = load_morphable(morphable_folder)
-    source = _Source.of(morphable_folder, held_out=False, assets=assets)
+    source = _Source.of(morphable_folder, held_out=False, assets=assets, without=without)
     _generator(source)  # complains before anything is written
     output = io.make_output_folder(output)
     images = io.make_output_folder(output / TRAINING_IMAGES)
@@ -335,6 +365,7 @@ def write_training_set(
     job = _Job(source, images, seed, yaw_ranges_deg=np.tile([0.0, 90.0], (count, 1)))
     params = _write_pictures(job, count, workers)
     params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
+        without: names of INGREDIENTS, of what the pictures are to lack; nothing else changes.
     io.write_list(output / TRAINING_LIST, [image_name(i) for i in range(count)])
     io.write_pickle(output / TRAINING_PARAMS, params_w.astype(np.float32))
 
@@ -352,20 +383,23 @@ def write_test_set(
     The crops are taken to come from photos of 450 px, as AFLW2000-3D's do. Arguments are those of
     `write_training_set`.
     """
-    source = _Source.of(morphable_folder, held_out=True, assets=assets)
-    sampler = _generator(source).labels
+    source = _Source.of(morphable_folder, held_out=True, assets=assets, without=without)
+    generator = _generator(source)
     output = io.make_output_folder(output)
     images = io.make_output_folder(output / CROPS)
     (output / LIST).unlink(missing_ok=True)
+    without: Sequence[str] = (),
     rng = np.random.default_rng(seed)
     job = _Job(source, images, seed, yaw_ranges_deg=sample_test_bins(count, rng))
     params = _write_pictures(job, count, workers)
+    `eval/attributes.csv` says what each picture shows.
     side = rng.integers(180, 321, count)
     start = rng.integers(1, PHOTO_SIZE - side[:, None], (count, 2))
     roi_box = np.concatenate([start, start + side[:, None]], 1).astype(np.float64)  # (N, 4)
     pose = decode_pose(torch.from_numpy(params), "exact")
     pose_deg = torch.stack([pose.pitch, pose.yaw, pose.roll], 1).numpy()  # (N, 3)
-    landmarks = crop_to_photo(decode_landmarks(sampler, params), roi_box)
+    in_crop = decode_landmarks(generator.labels, params)
+    landmarks = crop_to_photo(in_crop, roi_box)
     labels = EvaluationLabels(
         landmarks=landmarks.astype(np.float32),
         reannotated=None,
@@ -377,7 +411,11 @@ def write_test_set(
     write_labels(output / EVAL, labels)
     face_model = load_morphable(morphable_folder).hash
     io.write_array(output / EVAL / params_file(face_model), params)
-    io.write_list(output / LIST, [image_name(i) for i in range(count)])
+    names = [image_name(i) for i in range(count)]
+    scenes = [generator.studio.stage(job.rng(i)) for i in range(count)]
+    attributes = face_attributes(in_crop, pose_deg) | scene_attributes(scenes)
+    write_attributes(output / EVAL / ATTRIBUTES_FILE, names, attributes)
+    io.write_list(output / LIST, names)
 
 
 def sample_test_bins(count: int, rng: np.random.Generator) -> np.ndarray:

@@ -44,6 +44,11 @@ class Scene:
     camera: np.random.Generator
     border: np.random.Generator
 
+    @property
+    def skin(self) -> np.ndarray:
+        """Mean colour of the skin, linear BGR (3,)."""
+        return self.look.skin if self.outfit is None else self.outfit.skin_mean
+
     @classmethod
     def sample(cls, wardrobe: Wardrobe | None, rng: np.random.Generator) -> Scene:
         """A random scene; only the generators that `rng` spawns are drawn from."""

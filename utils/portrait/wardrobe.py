@@ -137,6 +137,11 @@ class Outfit:
         )
         return outfit, look
 
+    @property
+    def skin_mean(self) -> np.ndarray:
+        """Mean colour of the skin, linear BGR (3,)."""
+        return self.skin.mean * self.skin_gain
+
     def skin_albedo(self, surface: Surface) -> np.ndarray:
         """Linear colours (3, M) of the skin at a surface's points; anything where there is none."""
         ours = surface.triangle < len(self.skin_uv)

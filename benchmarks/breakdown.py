@@ -1,0 +1,75 @@
+"""Errors by what a picture shows: pose, mouth, eyes, skin, beard, glasses, what hides the face.
+
+    python benchmarks/breakdown.py -w pretrained/open_mobilenet_v2.pth.tar
+
+The test set must say what its pictures show (`eval/attributes.csv`); those of `prepare_data.py
+synthetic --test-set` do. Prints a Markdown table. The intervals are bootstrap ones: rows whose
+intervals overlap may differ by chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from model_building import load_model
+from utils import io
+from utils.attributes import ATTRIBUTES_FILE, read_attributes, values_in_order
+from utils.ddfa import EVAL, OPEN_TEST_FOLDER, EvaluationCrops
+from utils.evaluation import ImageErrors, image_errors, network_source, read_truth
+from utils.inference import choose_device
+from utils.statistics import bootstrap_interval
+
+
+def format_table(errors: ImageErrors, attributes: dict[str, np.ndarray]) -> str:
+    """Markdown: a row for each value of each attribute, and one for all."""
+    lines = [
+        "| attribute | value | images | NME, % | 95 % | pose MAE, degrees |",
+        "|---|---|---:|---:|---:|---:|",
+        _row("all", "", errors, np.full(len(errors.nme), True)),
+    ]
+    for attribute, values in attributes.items():
+        for value in values_in_order(attribute, values):
+            lines.append(_row(attribute, value, errors, values == value))
+    return "\n".join(lines)
+
+
+def _row(attribute: str, value: str, errors: ImageErrors, chosen: np.ndarray) -> str:
+    nme = 100 * errors.nme[chosen]
+    low, high = bootstrap_interval(nme)
+    angles = [] if errors.exact is None else np.abs(errors.exact[chosen]).ravel()
+    mae = f"{np.nanmean(angles):.2f}" if np.isfinite(angles).any() else "-"
+    interval = f"{low:.2f} to {high:.2f}"
+    return f"| {attribute} | {value} | {chosen.sum()} | {nme.mean():.2f} | {interval} | {mae} |"
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("-w", "--weights", required=True, help="checkpoint")
+    add("--data", default=str(OPEN_TEST_FOLDER), help="test set (default: the open one)")
+    add("--morphable", help="3DMM folder (default: the checkpoint's)")
+    add("--flip", action="store_true", help="average with the mirror image's prediction")
+    add("-d", "--device", default="auto", help="auto, cpu, cuda or a number")
+    return parser
+
+
+def main(args: argparse.Namespace) -> int:
+    crops = EvaluationCrops(args.data)
+    attributes = read_attributes(crops.folder / EVAL / ATTRIBUTES_FILE, crops.names)
+    model = load_model(args.weights, morphable=args.morphable)
+    device = choose_device(args.device)
+    source = network_source(model, crops, device, flip=args.flip, engine="torch")
+    errors = image_errors(source.predict(), read_truth(crops, model))
+    print(f"{args.weights} on {args.data}; means over images\n")
+    print(format_table(errors, attributes))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(io.run_command(main, get_args_parser().parse_args()))
