@@ -219,6 +219,7 @@ class Generator:
         morphable: the open model.
         held_out: draw the held-out people and exact crops of a test set.
         wardrobe: MakeHuman's assets; without them everything is painted.
+        without: names of INGREDIENTS, of what the pictures are to lack.
     """
 
     def __init__(
@@ -227,10 +228,10 @@ class Generator:
         morphable: MorphableModel,
         held_out: bool = False,
         wardrobe: Wardrobe | None = None,
+        without: Sequence[str] = (),
     ):
         self.head = head
         basis = np.concatenate([head.w_shp, head.w_exp], 2).reshape(-1, N_SHAPE + N_EXPR)
-        without: names of INGREDIENTS, of what the pictures are to lack.
         self._head_basis = np.ascontiguousarray(basis)  # (3N, 50)
         self.labels = LabelSampler.of(head, morphable, held_out)
         self._in_perspective = PERSPECTIVE not in without
@@ -241,12 +242,13 @@ class Generator:
         """The whole head (N, 3), micrometres in the model frame, of real parameters (62,)."""
         return self.head.mean + (self._head_basis @ params[N_POSE:]).reshape(-1, 3)
 
-        without: Sequence[str] = (),
     def draw(
         self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
     ) -> tuple[np.ndarray, np.ndarray]:
         """One picture (120, 120, 3) uint8 BGR and its real parameters (62,) float32."""
         params, camera = self.labels.shoot(rng, yaw_range_deg)
+        if not self._in_perspective:
+            camera = params[POSE].reshape(3, 4)  # the label's own
         return self.studio.render(self.head_verts(params), camera, rng), params
 
 
@@ -258,8 +260,6 @@ def decode_landmarks(labels: LabelSampler, params: np.ndarray) -> np.ndarray:
         + np.einsum("kcs,bs->bkc", labels.landmark_expr, params[:, EXPR])
     )  # (B, 68, 3)
     camera = params[:, POSE].reshape(-1, 3, 4)
-        if not self._in_perspective:
-            camera = params[POSE].reshape(3, 4)  # the label's own
     crop = camera[:, :, :3] @ model.transpose(0, 2, 1) + camera[:, :, 3:]  # (B, 3, 68)
     crop[:, 1] = IMG_SIZE + 1 - crop[:, 1]
     return crop
@@ -271,6 +271,7 @@ class _Source(NamedTuple):
     folder: Path
     held_out: bool
     assets: Path | None
+    without: tuple[str, ...]
 
     @classmethod
     def of(
@@ -291,7 +292,6 @@ class _Source(NamedTuple):
 @functools.lru_cache(maxsize=2)  # once a process
 def _generator(source: _Source) -> Generator:
     head, morphable = load_head(source.folder), load_morphable(source.folder)
-    without: tuple[str, ...]
     wardrobe = None
     if source.assets is not None:
         base_vertices = io.read_array(source.folder / BASE_VERTICES, (len(head.mean),))
@@ -308,6 +308,10 @@ class _Job:
     seed: int
     yaw_ranges_deg: np.ndarray
 
+    def rng(self, index: int) -> np.random.Generator:
+        """The generator that picture `index` is drawn from."""
+        return np.random.default_rng((self.seed, index))
+
     def write(self, index: int) -> np.ndarray:
         """Write picture `index`; return its real parameters (62,)."""
         yaw_range_deg = tuple(self.yaw_ranges_deg[index])
@@ -318,10 +322,6 @@ class _Job:
 
 def image_name(index: int) -> str:
     """File name of a picture; names sort as the pictures are numbered."""
-    def rng(self, index: int) -> np.random.Generator:
-        """The generator that picture `index` is drawn from."""
-        return np.random.default_rng((self.seed, index))
-
     return f"face{index:07d}.jpg"
 
 
@@ -341,6 +341,7 @@ def write_training_set(
     seed: int = 0,
     workers: int = 0,
     assets: str | os.PathLike | None = None,
+    without: Sequence[str] = (),
 ) -> None:
     """Write a training set in 3DDFA's files: pictures, their list, whitened parameters.
 
@@ -352,8 +353,8 @@ def write_training_set(
         count: number of pictures.
         seed: of everything random.
         workers: processes; 0 draws in this one. The pictures do not depend on it.
-    without: Sequence[str] = (),
         assets: folder of MakeHuman's assets to dress the heads in.
+        without: names of INGREDIENTS, of what the pictures are to lack; nothing else changes.
     """
     morphable = load_morphable(morphable_folder)
     source = _Source.of(morphable_folder, held_out=False, assets=assets, without=without)
@@ -365,7 +366,6 @@ def write_training_set(
     job = _Job(source, images, seed, yaw_ranges_deg=np.tile([0.0, 90.0], (count, 1)))
     params = _write_pictures(job, count, workers)
     params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
-        without: names of INGREDIENTS, of what the pictures are to lack; nothing else changes.
     io.write_list(output / TRAINING_LIST, [image_name(i) for i in range(count)])
     io.write_pickle(output / TRAINING_PARAMS, params_w.astype(np.float32))
 
@@ -377,9 +377,11 @@ def write_test_set(
     seed: int = 0,
     workers: int = 0,
     assets: str | os.PathLike | None = None,
+    without: Sequence[str] = (),
 ) -> None:
     """Write a test set in AFLW2000-3D's files: held-out people, its proportions of |yaw|.
 
+    `eval/attributes.csv` says what each picture shows.
     The crops are taken to come from photos of 450 px, as AFLW2000-3D's do. Arguments are those of
     `write_training_set`.
     """
@@ -388,11 +390,9 @@ def write_test_set(
     output = io.make_output_folder(output)
     images = io.make_output_folder(output / CROPS)
     (output / LIST).unlink(missing_ok=True)
-    without: Sequence[str] = (),
     rng = np.random.default_rng(seed)
     job = _Job(source, images, seed, yaw_ranges_deg=sample_test_bins(count, rng))
     params = _write_pictures(job, count, workers)
-    `eval/attributes.csv` says what each picture shows.
     side = rng.integers(180, 321, count)
     start = rng.integers(1, PHOTO_SIZE - side[:, None], (count, 2))
     roi_box = np.concatenate([start, start + side[:, None]], 1).astype(np.float64)  # (N, 4)
