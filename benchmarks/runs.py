@@ -23,7 +23,7 @@ from model_building import load_model
 from utils import io
 from utils.ddfa import LIST, OPEN_TEST_FOLDER
 from utils.inference import choose_device
-from utils.params import ROOT
+from utils.params import OPEN_FOLDER, ROOT
 from utils.synthetic import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
 
 # train_script.sh's way of training on a CPU, cut short
@@ -70,7 +70,8 @@ def add_flags(parser: argparse.ArgumentParser, output: str) -> None:
     add("--arch", default="mobilenet_05", help="default: %(default)s")
     add("--images", type=int, default=50_000, help="seen in a run (default: %(default)s)")
     add("--seeds", type=int, default=2, help="runs each (default: %(default)s)")
-    add("--morphable", help="3DMM folder (default: as main_train.py)")
+    add("--morphable", default=str(OPEN_FOLDER), help="3DMM folder of the sets (default: the open"
+        " one)")  # fmt: skip
     add("--output", type=Path, default=Path(output), help="folder (default: %(default)s)")
     add("train_flags", nargs="*", metavar="-- FLAG", help="passed on to main_train.py")
 
@@ -110,10 +111,7 @@ def train(run: Run, args: argparse.Namespace) -> Path:
     folder = io.make_output_folder(args.output / f"{run.name}_{run.seed}")
     snapshot = folder / "SynergyNet"
     flags = [*training_flags(run, args), *args.train_flags]
-    settings = folder / SETTINGS_FILE
-    if settings.is_file() and io.read_json(settings) != flags:
-        raise io.InputError(f"{folder}: holds a run with other settings; choose another --output")
-    io.write_json(settings, flags)
+    keep_settings(folder, flags)
     weights = folder / f"{snapshot.name}_weights.pth.tar"
     if weights.is_file():
         return weights
@@ -128,6 +126,18 @@ def train(run: Run, args: argparse.Namespace) -> Path:
     for state in (*folder.glob("*_last.pth.tar"), *folder.glob("*_checkpoint_*")):
         state.unlink()  # ten times as large as the weights
     return weights
+
+
+def keep_settings(folder: Path, settings: list[str]) -> None:
+    """Note what a folder's content is made with.
+
+    Raises:
+        InputError: something else is noted there.
+    """
+    path = folder / SETTINGS_FILE
+    if path.is_file() and io.read_json(path) != settings:
+        raise io.InputError(f"{folder}: made with other settings; choose another --output")
+    io.write_json(path, settings)
 
 
 def training_flags(run: Run, args: argparse.Namespace) -> list[str]:
@@ -146,13 +156,12 @@ def training_flags(run: Run, args: argparse.Namespace) -> list[str]:
         "--epochs": epochs,
         "--milestones": ",".join(str(round(share * epochs)) for share in DECAY),
         "--save_val_freq": epochs,
+        "--morphable": args.morphable,
     }
-    if args.morphable:
-        values["--morphable"] = args.morphable
     return [str(item) for pair in values.items() for item in pair] + [*SETTINGS, *run.flags]
 
 
-def score(weights: Path, folder: Path, morphable: str | None) -> dict[str, float]:
+def score(weights: Path, folder: Path, morphable: str) -> dict[str, float]:
     """What MEASURES says of weights on a test set; what cannot be measured is left out."""
     model = load_model(weights, morphable=morphable)
     device = choose_device("auto")

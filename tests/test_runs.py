@@ -123,7 +123,7 @@ def test_a_run_is_trained_once_and_scored(data, morphable_folder, in_this_proces
     assert found.keys() == {"NME, %", "NME by image, %"}  # no refiner, no pose, no parameters
     assert all(value > 0 for value in found.values())
     other = parse(data, *flags, "--", *TINY_RUN, "--ema", "0.5")
-    with pytest.raises(io.InputError, match="backbone_0: holds a run with other settings"):
+    with pytest.raises(io.InputError, match="backbone_0: made with other settings"):
         runs.train(run, other)
 
 
