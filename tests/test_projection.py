@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from utils.portrait.projection import fit_weak_perspective, perspective_camera, project
+from utils.portrait.projection import fit_face, perspective_camera, project
 
 
 def scene(seed):
@@ -17,6 +17,11 @@ def scene(seed):
         Rotation.random(random_state=rng).as_matrix(),
         rng.normal(size=3),
     )
+
+
+def fit_camera(points, image, start):
+    """The camera alone: a face that cannot change."""
+    return fit_face(points, np.empty((*points.shape, 0)), np.empty(0), image, start)[0]
 
 
 def test_perspective_is_similar_triangles():
@@ -59,7 +64,7 @@ def test_fit_finds_a_weak_perspective_camera(seed):
     points, rotation, _ = scene(seed)
     turned = 1.2 * Rotation.from_rotvec([0.05, -0.08, 0.06]).as_matrix() @ rotation
     image = points @ turned[:2].T + (3, -4)
-    camera = fit_weak_perspective(points, image, rotation)
+    camera = fit_camera(points, image, rotation)
     np.testing.assert_allclose(camera[:3, :3], turned, atol=1e-6)
     np.testing.assert_allclose(camera[:2, 3], [3, -4], atol=1e-4)
     np.testing.assert_allclose(project(camera, points)[:, 2].mean(), 0, atol=1e-9)
@@ -69,7 +74,7 @@ def test_fit_finds_a_weak_perspective_camera(seed):
 def test_no_camera_close_by_fits_better(seed):
     points, rotation, centre = scene(seed)
     image = project(perspective_camera(rotation, centre, 700.0), points)[:, :2]
-    camera = fit_weak_perspective(points, image, rotation)
+    camera = fit_camera(points, image, rotation)
 
     def error(changed):
         return ((project(changed, points)[:, :2] - image) ** 2).sum()
@@ -82,3 +87,36 @@ def test_no_camera_close_by_fits_better(seed):
         changed[:3, :3] = np.exp(rng.normal(0, 0.003)) * turn @ camera[:3, :3]
         changed[:2, 3] += rng.normal(0, 0.1, 2)
         assert error(changed) > best
+
+
+@pytest.mark.parametrize("stiffness", [1e-3, 1e6])
+def test_fit_finds_a_changed_face_or_none(stiffness):
+    points, rotation, _ = scene(3)
+    basis = np.random.default_rng(1).normal(size=(68, 3, 5))
+    planted = np.array([1.0, -2, 0.5, 0, 3])
+    image = (points + basis @ planted) @ rotation[:2].T
+    camera, change = fit_face(points, basis, np.full(5, stiffness), image, rotation)
+    if stiffness < 1:
+        np.testing.assert_allclose(change, planted, atol=1e-5)
+        np.testing.assert_allclose(camera[:3, :3], rotation, atol=1e-6)
+    else:
+        assert np.abs(change).max() < 1e-3
+    seen = project(camera, points + basis @ change)
+    np.testing.assert_allclose(seen[:, 2].mean(), 0, atol=1e-9)
+
+
+def test_no_face_close_by_costs_less():
+    points, rotation, centre = scene(4)
+    basis, stiffness = np.random.default_rng(1).normal(size=(68, 3, 5)), np.full(5, 2.0)
+    image = project(perspective_camera(rotation, centre, 700.0), points)[:, :2]
+    camera, change = fit_face(points, basis, stiffness, image, rotation)
+
+    def cost(changed):
+        left = project(camera, points + basis @ changed)[:, :2] - image
+        left -= left.mean(0)  # the translation follows
+        return (left**2).sum() + ((stiffness * changed) ** 2).sum()
+
+    rng = np.random.default_rng(0)
+    best = cost(change)
+    assert best < cost(np.zeros(5))
+    assert all(cost(change + rng.normal(0, 0.02, 5)) > best for _ in range(50))

@@ -16,7 +16,7 @@ from utils.ddfa import EvaluationCrops, TrainingCrops
 from utils.io import run_command
 from utils.metrics import landmark_nme
 from utils.open_model import load_head
-from utils.params import EXPR, IMG_SIZE, OPEN_FOLDER, POSE, SHAPE, load_morphable
+from utils.params import IMG_SIZE, N_SHAPE, OPEN_FOLDER, POSE, load_morphable
 from utils.portrait import studio as studio_module
 from utils.portrait.appearance import Look
 from utils.portrait.geometry import project_to_crop
@@ -61,10 +61,10 @@ def decode(morphable, params):
     return verts.T.numpy()
 
 
-def drawn_landmarks(labels, params, camera):
-    """Landmarks (68, 2) of a label's person before a camera, px of the crop, y down."""
-    points = labels.landmark_mean + labels.landmark_shp @ params[SHAPE]
-    return project_to_crop(camera, points + labels.landmark_expr @ params[EXPR])[:, :2]
+def drawn_landmarks(labels, face, camera):
+    """Landmarks (68, 2) of a person before a camera, px of the crop, y down."""
+    points = labels.landmark_mean + labels.landmark_shp @ face[:N_SHAPE]
+    return project_to_crop(camera, points + labels.landmark_expr @ face[N_SHAPE:])[:, :2]
 
 
 def bald(rng):
@@ -86,12 +86,14 @@ def test_picture_depends_on_its_generator_only(generator):
 def test_dot_on_a_landmark_is_where_the_camera_puts_it(generator, monkeypatch, seed):
     # Paint a white dot at a landmark's place on the mean head only; find it in the picture.
     landmark = (30, 27)[seed % 2]
-    params, camera = generator.labels.shoot(np.random.default_rng(seed), yaw_range_deg=(0, 25))
-    if seed < 3:  # the label's own camera: where the label says
-        camera = params[POSE].reshape(3, 4)
+    params, face, camera = generator.labels.shoot(
+        np.random.default_rng(seed), yaw_range_deg=(0, 25)
+    )
+    if seed < 3:  # the label's own person and camera: where the label says
+        face, camera = params, params[POSE].reshape(3, 4)
         expected = decode_landmarks(generator.labels, params[None])[0, :2, landmark]
     else:
-        expected = drawn_landmarks(generator.labels, params, camera)[landmark]
+        expected = drawn_landmarks(generator.labels, face, camera)[landmark]
     studio = generator.studio
     place = studio.geometry.landmarks[landmark][:, None]
 
@@ -109,7 +111,7 @@ def test_dot_on_a_landmark_is_where_the_camera_puts_it(generator, monkeypatch, s
     monkeypatch.setattr(studio, "shade", shade)
     monkeypatch.setattr(studio_module, "background", lambda rng: black)
     monkeypatch.setattr(studio_module, "photograph", lambda picture, rng: picture)
-    verts = generator.head_verts(params)
+    verts = generator.head_verts(face)
     picture = studio.draw(verts, camera, scene)[..., 0]
     rows, columns = np.mgrid[0:IMG_SIZE, 0:IMG_SIZE] + 0.5
     found = np.array([(columns * picture).sum(), (rows * picture).sum()]) / picture.sum()
@@ -135,18 +137,18 @@ def test_head_covers_the_face_of_the_label(generator, morphable):
 def test_labels_are_near_what_is_drawn_and_the_nearer_the_further_the_camera(generator):
     labels, errors, distances_m = generator.labels, [], []
     for seed in range(200):
-        params, camera = labels.shoot(np.random.default_rng(seed))
+        params, face, camera = labels.shoot(np.random.default_rng(seed))
         decoded = decode_landmarks(labels, params[None])  # (1, 3, 68)
-        drawn = drawn_landmarks(labels, params, camera)
+        drawn = drawn_landmarks(labels, face, camera)
         errors.append(100 * landmark_nme(decoded[:, :2], drawn.T[None])[0])
         assert abs(decoded[0, 2].mean()) < 1e-3
         scale = np.linalg.norm(camera[2, :3])  # crop px per micrometre
         distances_m.append(scale / np.linalg.norm(camera[3, :3]) / scale / 1e6)
     errors, distances_m = np.array(errors), np.array(distances_m)
-    assert 0.7 < errors.mean() < 1.1  # percent
+    assert 0.35 < errors.mean() < 0.65  # percent
     assert CAMERA_DISTANCES_M[0] - 1e-3 < distances_m.min() < 0.4
     assert 4.5 < distances_m.max() < CAMERA_DISTANCES_M[1] + 1e-3
-    np.testing.assert_allclose(np.median(errors * distances_m), 0.95, atol=0.2)  # NME goes with 1/d
+    np.testing.assert_allclose(np.median(errors * distances_m), 0.45, atol=0.1)  # NME goes with 1/d
 
 
 def test_landmarks_decode_as_the_morphable_model_does(generator, morphable):
@@ -167,7 +169,7 @@ def test_training_labels_cover_the_poses(generator, morphable):
     landmarks = decode_landmarks(generator.labels, params)
     assert np.abs(landmarks[:, :2] - IMG_SIZE / 2).max() < 0.6 * IMG_SIZE
     params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
-    assert np.abs(params_w.mean(0)).max() < 0.3
+    assert np.abs(params_w.mean(0)).max() < 0.5
     np.testing.assert_allclose(params_w.std(0), 1, atol=0.5)
 
 
@@ -228,6 +230,8 @@ def test_rotations_nod_also_in_profile():
     profile = np.abs(rotations[:, 2, 0]) > np.sin(np.radians(65))
     assert profile.sum() > 100
     assert up[profile].std() > 12
+    lean = np.degrees(np.arcsin(rotations[:, 2, 1]))  # of the head's top, towards the camera
+    assert lean[profile].std() > 7
     front = sample_rotation(rng, yaw_range_deg=(0, 5))
     assert abs(front[0, 2]) <= np.sin(np.radians(5))
 

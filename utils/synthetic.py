@@ -5,9 +5,9 @@
 dresses the heads in MakeHuman's skins, hair and hats; without it they are painted.
 
 Picture i of a set depends on (seed, i) only, not on the number of workers. Heads are drawn in
-perspective and labels are weak-perspective: person and expression of a label are those drawn, its
-camera is the best fit to the 68 drawn landmarks. From afar a picture agrees with its label exactly:
-landmarks decode to the continuous coordinates (pixel centres at +0.5) at which they were drawn.
+perspective and labels are weak-perspective: camera, person and expression of a label are the best
+fit to the 68 drawn landmarks. From afar a picture agrees with its label exactly: landmarks decode
+to the continuous coordinates (pixel centres at +0.5) at which they were drawn.
 
 Sources: 3DDFA (Zhu et al., PAMI 2017) for files and crops; AFLW2000-3D for the spread of poses.
 """
@@ -40,7 +40,6 @@ from utils.params import (
     IMG_SIZE,
     N_EXPR,
     N_LANDMARKS,
-    N_PARAMS,
     N_POSE,
     N_SHAPE,
     POSE,
@@ -49,7 +48,7 @@ from utils.params import (
     load_morphable,
 )
 from utils.portrait.makehuman import load_wardrobe
-from utils.portrait.projection import fit_weak_perspective, perspective_camera, project
+from utils.portrait.projection import fit_face, perspective_camera, project
 from utils.portrait.scene import WITHOUT
 from utils.portrait.studio import Studio
 from utils.portrait.wardrobe import Wardrobe
@@ -66,9 +65,26 @@ PHOTO_SIZE = 450  # px, of AFLW2000-3D's photos
 # From a selfie at arm's length to a telephoto lens, each doubling of the distance as often: what
 # perspective does to a face goes with the inverse of its distance, so the near ones matter most.
 CAMERA_DISTANCES_M = (0.35, 5.0)
-_ANGLE_LIMITS_DEG = ((-90, -55, -75), (90, 55, 75))  # of turn, nod and tilt
+# A change of a coefficient by its spread costs as much as one coordinate off by this much.
+LABEL_STIFFNESS_UM = 1_700.0
+_ANGLE_LIMITS_DEG = np.array([[-1], [1]]) * (50, 90, 45, 75)  # of nod, turn, lift and tilt
 WIDE_MOUTHS = 0.12  # share of faces whose expression is among the fifth with the widest mouths
 AFLW2000_YAW_COUNTS = (1312, 383, 305)  # images with |yaw| in [0, 30], (30, 60], (60, 90] degrees
+
+
+class Shot(NamedTuple):
+    """A label and what its picture is drawn with.
+
+    Attributes:
+        params: (62,) float32 real parameters for a 120-px crop cut like AFLW2000-3D's, the
+            landmarks' mean depth 0.
+        face: (50,) float32 shape and expression of the drawn head.
+        camera: (4, 4) float32 perspective camera into the same crop, px, y up.
+    """
+
+    params: np.ndarray
+    face: np.ndarray
+    camera: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +94,7 @@ class LabelSampler:
     Attributes:
         landmark_mean: (68, 3); landmark_shp: (68, 3, 40); landmark_expr: (68, 3, 10) micrometres.
         identities: (I, 40) people to mix; expressions: (E, 10), the widest mouths last.
+        stiffness: (50,) of shape and expression in the fit of labels, micrometres.
         crop_jitter: whether the crop is shifted and scaled at random.
     """
 
@@ -86,6 +103,7 @@ class LabelSampler:
     landmark_expr: np.ndarray
     identities: np.ndarray
     expressions: np.ndarray
+    stiffness: np.ndarray
     crop_jitter: bool = True
 
     @classmethod
@@ -94,7 +112,9 @@ class LabelSampler:
         mean, shp, expr = _landmark_model(morphable)
         people = head.held_out_identities if held_out else head.identities
         expressions = _by_mouth(head.expressions, mean, expr)
-        return cls(mean, shp, expr, people, expressions, crop_jitter=not held_out)
+        spread = np.concatenate([people.std(0), expressions.std(0)])
+        stiffness = LABEL_STIFFNESS_UM / spread
+        return cls(mean, shp, expr, people, expressions, stiffness, crop_jitter=not held_out)
 
     def sample(
         self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
@@ -104,29 +124,30 @@ class LabelSampler:
 
     def shoot(
         self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """One label, and the camera that its person is drawn with.
+    ) -> Shot:
+        """One label, and the head and the camera to draw.
+
+        A near camera sees a large nose and small ears, which no weak-perspective camera does. As in
+        fits to photographs, the label's person takes some of that on; how much is a compromise.
 
         Args:
             rng: decides everything.
             yaw_range_deg: of |yaw|, as drawn.
-        Returns:
-            (62,) float32 real parameters for a 120-px crop cut like AFLW2000-3D's, the landmarks'
-            mean depth 0; (4, 4) float32 perspective camera into the same crop, px, y up.
         """
         shape = _mix(self.identities, rng)
         shape = shape + 0.15 * rng.standard_normal(N_SHAPE)
-        expr = _blend(self.expressions, rng)
+        face = np.concatenate([shape, _blend(self.expressions, rng)])  # (50,)
         rotation = sample_rotation(rng, yaw_range_deg)
         distance = 1e6 * np.exp(rng.uniform(*np.log(CAMERA_DISTANCES_M)))  # micrometres
-        landmarks = self.landmark_mean + self.landmark_shp @ shape + self.landmark_expr @ expr
+        basis = np.concatenate([self.landmark_shp, self.landmark_expr], axis=2)  # (68, 3, 50)
+        landmarks = self.landmark_mean + basis @ face
         camera = perspective_camera(rotation, landmarks.mean(0), distance)
-        fitted = fit_weak_perspective(landmarks, project(camera, landmarks)[:, :2], rotation)
-        to_crop = self._crop(project(fitted, landmarks)[:, :2], rng)
-        params = np.empty(N_PARAMS, np.float32)
-        params[POSE] = (to_crop @ fitted)[:3].reshape(N_POSE)
-        params[SHAPE], params[EXPR] = shape, expr
-        return params, (to_crop @ camera).astype(np.float32)
+        image = project(camera, landmarks)[:, :2]
+        fitted, change = fit_face(landmarks, basis, self.stiffness, image, rotation)
+        to_crop = self._crop(project(fitted, landmarks + basis @ change)[:, :2], rng)
+        params = np.concatenate([(to_crop @ fitted)[:3].reshape(N_POSE), face + change])
+        drawn = (face, to_crop @ camera)
+        return Shot(params.astype(np.float32), *(part.astype(np.float32) for part in drawn))
 
     def _crop(self, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(4, 4) similarity that puts landmarks (68, 2), y up, into a crop cut like AFLW2000-3D's;
@@ -146,27 +167,38 @@ class LabelSampler:
 def sample_rotation(
     rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
 ) -> np.ndarray:
-    """(3, 3) float64 rotation of a head that nods, turns broadly to +-90 degrees, and tilts.
+    """(3, 3) float64 rotation of a head that nods and turns, before a lifted and tilted camera.
 
-    Independent pitch and roll would leave profile faces upright in the image, which AFLW2000-3D's
-    are not: close to a yaw of 90 degrees pitch and roll turn about the same axis.
+    The camera's lift is what shows profiles from above and below: by nodding alone they would all
+    be seen straight from the side, and AFLW2000-3D's are not.
+    Wide turns are frequent, because they are what networks learn last.
 
     Args:
         rng: decides everything.
         yaw_range_deg: rotations with |yaw| outside are drawn again.
     """
     while True:
-        turn_deg = rng.normal(0, 22) if rng.random() < 0.55 else rng.uniform(-90, 90)
-        nod_deg, tilt_deg = (rng.normal(0, 28 if rng.random() < 0.15 else 13) for _ in range(2))
-        angles_deg = np.clip([turn_deg, nod_deg - 3, tilt_deg], *_ANGLE_LIMITS_DEG)
-        (sy, cy), (sx, cx), (sz, cz) = ((np.sin(a), np.cos(a)) for a in np.radians(angles_deg))
-        nod = np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]])
-        turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
-        tilt = np.array([[cz, sz, 0], [-sz, cz, 0], [0, 0, 1]])
-        rotation = tilt @ turn @ nod
+        broad = rng.uniform(-1, 1)
+        turn_deg = 90 * np.sign(broad) * abs(broad) ** 0.75
+        if rng.random() < 0.45:
+            turn_deg = rng.normal(0, 22)
+        spread_deg = np.where(rng.random(3) < 0.15, (22, 20, 26), (9, 9, 12))
+        nod_deg, lift_deg, tilt_deg = rng.normal((5, 0, 0), spread_deg)
+        angles_deg = np.clip([nod_deg, turn_deg, lift_deg, tilt_deg], *_ANGLE_LIMITS_DEG)
+        nod, turn, lift, tilt = np.radians(angles_deg)
+        rotation = _about(2, tilt) @ _about(0, lift) @ _about(1, turn) @ _about(0, nod)
         yaw_deg = np.degrees(np.arcsin(abs(rotation[0, 2])))
         if yaw_range_deg[0] <= yaw_deg <= yaw_range_deg[1]:
             return rotation
+
+
+def _about(axis: int, angle: float) -> np.ndarray:
+    """Rotation (3, 3) about x, y or z; it brings y to z, z to x or x to y."""
+    rotation = np.eye(3)
+    after, last = (axis + 1) % 3, (axis + 2) % 3
+    rotation[[after, last], [after, last]] = np.cos(angle)
+    rotation[last, after], rotation[after, last] = np.sin(angle), -np.sin(angle)
+    return rotation
 
 
 def sample_labels(head: OpenHead, morphable: MorphableModel, count: int, seed: int) -> np.ndarray:
@@ -239,17 +271,21 @@ class Generator:
         self.studio = Studio(head, self.labels.landmark_mean, wardrobe, staged)
 
     def head_verts(self, params: np.ndarray) -> np.ndarray:
-        """The whole head (N, 3), micrometres in the model frame, of real parameters (62,)."""
-        return self.head.mean + (self._head_basis @ params[N_POSE:]).reshape(-1, 3)
+        """The whole head (N, 3), micrometres in the model frame.
+
+        Args:
+            params: (62,) real parameters, or (50,) shape and expression alone.
+        """
+        return self.head.mean + (self._head_basis @ params[-N_SHAPE - N_EXPR :]).reshape(-1, 3)
 
     def draw(
         self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
     ) -> tuple[np.ndarray, np.ndarray]:
         """One picture (120, 120, 3) uint8 BGR and its real parameters (62,) float32."""
-        params, camera = self.labels.shoot(rng, yaw_range_deg)
-        if not self._in_perspective:
-            camera = params[POSE].reshape(3, 4)  # the label's own
-        return self.studio.render(self.head_verts(params), camera, rng), params
+        params, face, camera = self.labels.shoot(rng, yaw_range_deg)
+        if not self._in_perspective:  # the label itself
+            face, camera = params, params[POSE].reshape(3, 4)
+        return self.studio.render(self.head_verts(face), camera, rng), params
 
 
 def decode_landmarks(labels: LabelSampler, params: np.ndarray) -> np.ndarray:

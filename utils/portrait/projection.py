@@ -38,27 +38,42 @@ def project(camera: np.ndarray, points: np.ndarray) -> np.ndarray:
     return seen[:, :3] / np.maximum(seen[:, 3:], np.float32(_NEAREST))
 
 
-def fit_weak_perspective(points: np.ndarray, image: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """The weak-perspective camera nearest to image points, by least squares in the image.
+def fit_face(
+    points: np.ndarray,
+    basis: np.ndarray,
+    stiffness: np.ndarray,
+    image: np.ndarray,
+    start: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The weak-perspective camera and the changed face nearest to image points, by least squares.
 
     Args:
-        points: (K, 3) in the model frame. Not modified.
+        points: (K, 3) of the face, in the model frame. Not modified.
+        basis: (K, 3, C) how its C coefficients move them. Not modified.
+        stiffness: (C,) what a change of 1 of each coefficient costs, as a distance in the image.
         image: (K, 2), y up. Not modified.
         start: (3, 3) scaled rotation near the wanted one. Not modified.
     Returns:
-        (4, 4) [s R | t; 0 0 0 1]; the points' mean depth is 0, as depth is not seen.
+        (4, 4) camera [s R | t; 0 0 0 1]; the points' mean depth is 0, as depth is not seen.
+        (C,) changes of the coefficients.
     """
-    centre, middle = points.mean(0), image.mean(0)
-    points, image = points - centre, image - middle
-    turned = start  # s R
+    middle, penalty = image.mean(0), np.append(np.zeros(4), stiffness**2)
+    image, slopes_of = image - middle, basis - basis.mean(0)
+    turned, change = start, np.zeros(len(stiffness))  # s R
     for _ in range(_FIT_ROUNDS):
-        x, y, z = turned @ points.T
+        moved = points + basis @ change
+        centre = moved.mean(0)
+        x, y, z = turned @ (moved - centre).T
         zero = np.zeros_like(z)
         # of growing, and of turning about x, y and z
-        slopes = np.array([[x, y], [zero, -z], [z, zero], [-y, x]]).reshape(4, -1)
-        step = np.linalg.lstsq(slopes.T, (image.T - (x, y)).ravel(), rcond=None)[0]
-        turned = np.exp(step[0]) * Rotation.from_rotvec(step[1:]).as_matrix() @ turned
+        rigid = np.array([[x, y], [zero, -z], [z, zero], [-y, x]])  # (4, 2, K)
+        soft = (turned[:2] @ slopes_of).transpose(2, 1, 0)  # (C, 2, K)
+        slopes = np.concatenate([rigid, soft]).reshape(len(penalty), -1)
+        gradient = slopes @ (image.T - (x, y)).ravel() - penalty * np.append(np.zeros(4), change)
+        step = np.linalg.solve(slopes @ slopes.T + np.diag(penalty), gradient)
+        turned = np.exp(step[0]) * Rotation.from_rotvec(step[1:4]).as_matrix() @ turned
+        change = change + step[4:]
     camera = np.eye(4)
     camera[:3, :3] = turned
-    camera[:3, 3] = np.append(middle, 0) - turned @ centre
-    return camera
+    camera[:3, 3] = np.append(middle, 0) - turned @ (points + basis @ change).mean(0)
+    return camera, change
