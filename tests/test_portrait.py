@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
 from utils import io
-from utils.open_model import BASE_VERTICES, SKIN, load_head
+from utils.open_model import BASE_VERTICES, EYE_LEFT, SKIN, load_head
 from utils.params import OPEN_FOLDER, POSE, load_morphable
 from utils.portrait.appearance import Look, linear
+from utils.portrait.atlas import Atlas
 from utils.portrait.camera import cut_off, photograph, photograph_perfectly
+from utils.portrait.geometry import HeadGeometry
 from utils.portrait.light import Lamp, Lights
 from utils.portrait.makehuman import load_wardrobe, read_binding, read_obj
 from utils.portrait.scenery import OCCLUDERS, background, occlude, sample_occluder
-from utils.portrait.surface import CANVAS
+from utils.portrait.surface import CANVAS, Material, Surface
 from utils.portrait.wardrobe import Garment, Layer, Outfit, Texture, Wardrobe, dress, put_over
 from utils.synthetic import Generator
 
@@ -76,10 +80,17 @@ def shell_around(head, radius_mm):
     )
 
 
+def eyeball(canonical):
+    """A surface of points (3, M) mm on the left eye."""
+    names = [field.name for field in dataclasses.fields(Surface)]
+    part = np.full(canonical.shape[1], EYE_LEFT)
+    return Surface(**dict.fromkeys(names) | {"canonical": canonical, "part": part})
+
+
 def wear(head, garments):
     """A wardrobe with one skin and these hair styles."""
     uv = np.full((len(head.triangles), 3, 2), 0.5, np.float32)
-    return Wardrobe([grey_texture()], uv, garments, [], [])
+    return Wardrobe([grey_texture()], uv, garments, [], [], [], [])
 
 
 # ---------------------------------------------------------------- files
@@ -147,6 +158,53 @@ def test_texture_looks_up_linear_light_with_v_upwards():
     np.testing.assert_array_equal(opacity, 1)
     again, _ = Texture.of(image).look_up(u + 1, v - 2)  # it wraps
     np.testing.assert_allclose(again, colour, atol=1e-6)
+
+
+def test_baked_strips_are_masks_on_the_mean_face(head):
+    landmarks = Generator(head, load_morphable(OPEN_FOLDER)).labels.landmark_mean
+    geometry = HeadGeometry(head, landmarks)
+    atlas = Atlas(geometry)
+    brow = landmarks[19]  # the middle of the right one
+    corners = np.array([[-8, -3], [8, -3], [8, 3], [-8, 3]]) * 1000
+    strip = Garment(
+        follow=csr_matrix((4, len(head.mean)), dtype=np.float32),
+        offset=np.column_stack([brow[:2] + corners, np.full(4, brow[2])]).astype(np.float32),
+        uv=np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32),
+        shells=[np.array([[0, 1, 2], [0, 2, 3]], np.int32)],
+        texture=grey_texture(),
+        is_long=False,
+    )
+    mask = atlas.bake(strip)
+    assert mask.max() == 255
+    place = geometry.landmarks[[19, 24, 19]] + np.array([[0, 0, 0], [0, 0, 0], [0, 8, 0]])
+    angle, height_mm = geometry.angle(place), place[:, 1].astype(np.float32)
+    look, rng = Look.sample(np.random.default_rng(0)), np.random.default_rng(0)
+    found = atlas.look_up(angle, height_mm, look, mask, rng)["brows"]
+    np.testing.assert_array_equal(found, [1, 0, 0])  # on the strip, on the other brow, above it
+    drawn = atlas.look_up(angle, height_mm + look.brow_lift_mm, look, None, rng)["brows"]
+    assert drawn[0] == drawn[1] > 0.3
+
+
+def test_eyes_look_where_they_look(head):
+    # the iris, red in the texture, lies in the direction of gaze
+    red = np.full((50, 50, 4), 255, np.uint8)
+    cv2.circle(red, (25, 25), 10, (0, 0, 255, 255), -1)
+    painter = Generator(head, load_morphable(OPEN_FOLDER)).studio._painter
+    rng = np.random.default_rng(0)
+    look, outfit = Look.sample(rng), Outfit.sample(wear(head, []), Look.sample(rng), rng)[0]
+    outfit = dataclasses.replace(outfit, eye=Texture.of(red))
+    for gaze in ([0, 0, 1], [0.3, 0, 0.954], [0, -0.3, 0.954]):
+        look = dataclasses.replace(look, gaze=np.array(gaze, np.float32))
+        directions = np.random.default_rng(1).normal(size=(3, 400)) * [[1], [1], [0.5]]
+        directions[2] = np.abs(directions[2])
+        directions *= 12 / np.linalg.norm(directions, axis=0)
+        surface = eyeball(painter._eye_centres[0][:, None] + directions)
+        material = Material.of(400)
+        painter._paint_eyes(material, surface, look, outfit)
+        is_iris = material.albedo[2] > 3 * material.albedo[0]
+        off_mm = np.linalg.norm(np.cross(gaze, directions.T), axis=1)
+        np.testing.assert_array_equal(is_iris[off_mm < 0.9 * look.iris_radius], True)
+        np.testing.assert_array_equal(is_iris[off_mm > 1.1 * look.iris_radius], False)
 
 
 # ---------------------------------------------------------------- what covers what
@@ -279,6 +337,22 @@ def test_real_assets_fit_the_head(wardrobe, head):
     uv = wardrobe.skin_uv[face & (head.part == SKIN)]
     assert (uv > 0).all()
     assert np.ptp(uv, axis=1).max() < 0.1  # no triangle spans a seam
+
+
+def test_real_brows_and_eyes(wardrobe, head):
+    marks = Generator(head, load_morphable(OPEN_FOLDER)).labels.landmark_mean
+    assert len(wardrobe.brows) == 12
+    for strips in wardrobe.brows:
+        verts = strips.follow @ head.mean + strips.offset  # micrometres
+        assert 70_000 < np.ptp(verts[:, 0]) < 130_000
+        low, high = marks[17:27, 1].min() - 12_000, marks[17:27, 1].max() + 5_000
+        assert low < verts[:, 1].min() < verts[:, 1].max() < high
+    assert len(wardrobe.eyes) >= 9
+    for eye in wardrobe.eyes:
+        size = len(eye.image)
+        sclera = eye.image[size // 2, : size // 6, :3]
+        pupil = eye.image[size // 2 - 2 : size // 2 + 2, size // 2 - 2 : size // 2 + 2, :3]
+        assert sclera.mean() > 100 > 60 > pupil.mean()
 
 
 def test_real_skins_have_lips_where_the_head_has_them(wardrobe, head):

@@ -14,15 +14,18 @@ import numpy as np
 from utils.portrait.appearance import Look
 from utils.portrait.curves import SHIFT, draw_line, fill_polygon, fixed_point, smooth_curve
 from utils.portrait.geometry import HeadGeometry
+from utils.portrait.wardrobe import Garment
+from utils.rasterize import rasterize
 
 WIDTH, HEIGHT = 1024, 512
 TOP_MM, BOTTOM_MM = 140.0, -200.0
 PX_PER_MM = HEIGHT / (TOP_MM - BOTTOM_MM)
 
-# Landmarks along the brows, outwards from the nose, and along the lids.
-_BROWS = [21, 20, 19, 18, 17], [22, 23, 24, 25, 26]
-_UPPER_LIDS = [36, 37, 38, 39], [42, 43, 44, 45]
-_LOWER_LIDS = [39, 40, 41, 36], [45, 46, 47, 42]
+# Landmarks along the right brow, outwards from the nose, and along the lids of the right eye.
+_BROW = [21, 20, 19, 18, 17]
+_UPPER_LID, _LOWER_LID = [36, 37, 38, 39], [39, 40, 41, 36]
+
+_BAKED_GAIN = 1.6  # brings the blurred hairs of a strip back to the opacity of hair
 
 MASKS = ("lips", "lids", "sockets", "wrinkles", "blush", "stubble", "t_zone", "moustache")
 
@@ -38,33 +41,60 @@ class Atlas:
         self._geometry = geometry
         self._masks = self._draw_masks()  # (H * W, 8)
         marks = self.px(geometry.landmarks[17:48])  # brows, nose and eyes
-        self._band_start = (marks.min(0) - 32).astype(int)  # x, y of the atlas' part around them
-        self._band_size = (marks.max(0) + 32).astype(int) - self._band_start
-        brows, upper, lower = (
-            [self.px(smooth_curve(geometry.landmarks[ids], 24)) - self._band_start for ids in pair]
-            for pair in (_BROWS, _UPPER_LIDS, _LOWER_LIDS)
+        left = int(min(marks[:, 0].min(), WIDTH - marks[:, 0].max())) - 32
+        top, bottom = int(marks[:, 1].min()) - 32, int(marks[:, 1].max()) + 32
+        self._band_start = np.array([left, top])  # x, y of the atlas' part around them ...
+        self._band_size = np.array([WIDTH - 2 * left, bottom - top])  # ... which is symmetric
+        self._brow, self._upper_lid, self._lower_lid = (
+            self.px(smooth_curve(geometry.landmarks[ids], 24)) - self._band_start
+            for ids in (_BROW, _UPPER_LID, _LOWER_LID)
         )
-        self._brows, self._upper_lids, self._lower_lids = brows, upper, lower
 
     def px(self, canonical: np.ndarray) -> np.ndarray:
         """Atlas px (..., 2) float32 of canonical points (..., 3)."""
         return _px(self._geometry.angle(canonical), canonical[..., 1])
 
+    def bake(self, strips: Garment) -> np.ndarray:
+        """Opacity, uint8, of textured strips that lie on the face, in the part around the eyes."""
+        verts_model = strips.follow @ self._geometry.head_mean + strips.offset  # micrometres
+        canonical = ((verts_model - self._geometry.origin) / 1000).astype(np.float32)
+        away_px = np.linalg.norm(canonical, axis=1) * PX_PER_MM
+        verts = np.column_stack([self.px(canonical) - self._band_start, away_px])
+        (width, height), uv = self._band_size, np.insert(strips.uv, 2, 0, axis=1)
+        seen, depth = rasterize(verts, np.concatenate(strips.shells), uv, height, width)
+        mask, shown = np.zeros(depth.shape, np.uint8), np.isfinite(depth)
+        u, v, _ = seen[shown].T
+        mask[shown] = 255 * strips.texture.look_up(u, v)[1]
+        return cv2.convertScaleAbs(cv2.GaussianBlur(mask, (0, 0), 1.0), alpha=_BAKED_GAIN)
+
     def look_up(
-        self, angle: np.ndarray, height_mm: np.ndarray, look: Look, rng: np.random.Generator
+        self,
+        angle: np.ndarray,
+        height_mm: np.ndarray,
+        look: Look,
+        brows: np.ndarray | None,
+        rng: np.random.Generator,
     ) -> dict[str, np.ndarray]:
-        """The masks, and "brows" and "lashes" of a look, at M canonical points: (M,), 0 to 1."""
+        """The masks, and "brows" and "lashes" of a look, at M canonical points: (M,), 0 to 1.
+
+        Baked brows are taken where there are some, else they are drawn.
+        """
         column, row = _px(angle, height_mm).T.astype(np.int32)
         row, column = np.clip(row, 0, HEIGHT - 1), np.clip(column, 0, WIDTH - 1)
-        at = row * WIDTH + column
-        found = np.multiply(self._masks[at].T, np.float32(1 / 255), order="C")  # (8, M)
+        found = self._masks.take(row * WIDTH + column, 0).T  # (8, M)
+        found = np.multiply(found, np.float32(1 / 255), order="C")
         masks = dict(zip(MASKS, found, strict=True))
         (x0, y0), (width, height) = self._band_start, self._band_size
         row, column = row - y0, column - x0
         band = np.flatnonzero((row >= 0) & (row < height) & (column >= 0) & (column < width))
-        for name, layer in self._draw_hairs(look, rng).items():
-            masks[name] = np.zeros(len(at), np.float32)
-            masks[name][band] = layer[row[band], column[band]] * np.float32(1 / 255)
+        at = (row * width + column)[band]
+        layers = {
+            "brows": self._draw_brows(look, rng) if brows is None else brows,
+            "lashes": self._draw_lashes(look),
+        }
+        for name, layer in layers.items():
+            masks[name] = np.zeros(len(angle), np.float32)
+            masks[name][band] = layer.take(at) * np.float32(1 / 255)
         return masks
 
     def _draw_masks(self) -> np.ndarray:
@@ -135,19 +165,18 @@ class Atlas:
         }
         return np.stack([masks[name].reshape(-1) for name in MASKS], 1)
 
-    def _draw_hairs(self, look: Look, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Brows hair by hair, and lashes as lines along the lids: the band around them, uint8."""
-        brows, lashes = (np.zeros(self._band_size[::-1], np.uint8) for _ in range(2))
-        for curve, outward in zip(self._brows, (-1, 1), strict=True):
-            _draw_brow(brows, curve, outward, look, rng)
-        for curve in self._upper_lids:
-            draw_line(lashes, curve - np.float32([0, 0.6]), 255, look.lash_width)
-        for curve in self._lower_lids:
-            draw_line(lashes, curve, int(255 * look.lower_lash), 1)
-        return {
-            "brows": cv2.GaussianBlur(brows, (3, 3), 0.7),
-            "lashes": cv2.GaussianBlur(lashes, (3, 3), 0.8),
-        }
+    def _draw_brows(self, look: Look, rng: np.random.Generator) -> np.ndarray:
+        """Brows hair by hair, alike on both sides: the band around them, uint8."""
+        brows = np.zeros(self._band_size[::-1], np.uint8)
+        _draw_brow(brows, self._brow, look, rng)
+        return cv2.GaussianBlur(np.maximum(brows, brows[:, ::-1]), (3, 3), 0.7)
+
+    def _draw_lashes(self, look: Look) -> np.ndarray:
+        """Lashes as lines along the lids: the band around them, uint8."""
+        lashes = np.zeros(self._band_size[::-1], np.uint8)
+        draw_line(lashes, self._upper_lid - np.float32([0, 0.6]), 255, look.lash_width)
+        draw_line(lashes, self._lower_lid, int(255 * look.lower_lash), 1)
+        return cv2.GaussianBlur(np.maximum(lashes, lashes[:, ::-1]), (3, 3), 0.8)
 
 
 def _px(angle: np.ndarray, height_mm: np.ndarray) -> np.ndarray:
@@ -160,10 +189,8 @@ def _blank() -> np.ndarray:
     return np.zeros((HEIGHT, WIDTH), np.uint8)
 
 
-def _draw_brow(
-    atlas: np.ndarray, curve: np.ndarray, outward: int, look: Look, rng: np.random.Generator
-) -> None:
-    """Hairs of one brow along a curve (24, 2) atlas px that runs outwards from the nose."""
+def _draw_brow(atlas: np.ndarray, curve: np.ndarray, look: Look, rng: np.random.Generator) -> None:
+    """Hairs of the right brow along a curve (24, 2) atlas px that runs outwards from the nose."""
     width = look.brow_width_mm * PX_PER_MM
     curve = curve - (0, look.brow_lift_mm * PX_PER_MM)
     count = int(170 * (0.5 + look.brow_density))
@@ -175,7 +202,7 @@ def _draw_brow(
     root[:, 1] += thickness * rng.uniform(-0.5, 0.5, count)
     lean = np.interp(along, [0, 0.3, 0.7, 1], [1.2, 0.7, 0.15, -0.2]) + rng.normal(0, 0.2, count)
     length = rng.uniform(3.0, 6.5, count) * PX_PER_MM * 0.8
-    tip = root + length[:, None] * np.stack([outward * np.cos(lean), -np.sin(lean)], 1)
+    tip = root + length[:, None] * np.stack([-np.cos(lean), -np.sin(lean)], 1)
     base = np.zeros_like(atlas)
     draw_line(base, curve, int(140 * look.brow_density), max(int(width * 0.6), 1))
     x0, y0 = np.maximum(curve.min(0) - 24, 0).astype(int)

@@ -18,6 +18,7 @@ from utils.portrait.surface import CANVAS, CLOTH, HAIR, SUPERSAMPLING, Surface
 from utils.rasterize import rasterize_triangles
 
 _MEAN_HALF_WIDTH_MM = 97.0  # of the mean head, ears included
+_NAPE_MM = -95.0  # no hair grows on skin below
 _HAIR_RAMP_MM = 14.0  # hair reaches its full thickness this far above the hairline
 
 # Hanging hair is a grid around the back of the head.
@@ -46,6 +47,7 @@ class HeadGeometry:
         landmarks: (68, 3) of its mean face, micrometres.
 
     Attributes:
+        head_mean: (., 3) micrometres, the head's own vertices.
         origin: (3,) micrometres, of the canonical frame; axis_z: mm, of the head's vertical axis.
         canonical: (N, 3) mm; landmarks: (68, 3) mm.
         eyes: vertex ids of the left and of the right eyeball; eye_centres: (2, 3) mm.
@@ -53,6 +55,7 @@ class HeadGeometry:
     """
 
     def __init__(self, head: OpenHead, landmarks: np.ndarray):
+        self.head_mean = head.mean
         self.origin = landmarks[36:48].mean(0) * (0, 1, 1)
         self._rim = _neck_rim(head)
         upper = (head.mean - self.origin)[:, 1:] / 1000
@@ -82,6 +85,9 @@ class HeadGeometry:
             dtype=np.float32,
         )
         self._vertex_angle = self.angle(self.canonical)
+        self._scalp = np.flatnonzero(self._is_skin & (self.canonical[:, 1] > _NAPE_MM))
+        upright = (self.canonical * (1, -1, 1)).astype(np.float32)  # y down
+        self._outward = self._normals(upright)[self._scalp] * np.float32([1, -1, 1])
 
     def angle(self, canonical: np.ndarray) -> np.ndarray:
         """Angle (...) of canonical points (..., 3) about the head's axis, 0 straight ahead."""
@@ -96,11 +102,11 @@ class HeadGeometry:
             look: hair style.
         """
         px_per_mm = float(np.linalg.norm(camera[2, :3])) * 1000  # in the plane of depth 0
-        verts = project_to_crop(camera, self._dress(verts_model, look.sheet))  # crop px
-        normals = self._normals(verts)
+        verts = self._dress(verts_model, look.sheet)  # micrometres
         if look.has_hair:
-            verts += normals * (self._hair_thickness(look) * px_per_mm)[:, None]
-            normals = self._normals(verts)
+            verts[self._scalp] += self._outward * (1000 * self._hair_thickness(look))[:, None]
+        verts = project_to_crop(camera, verts)  # crop px
+        normals = self._normals(verts)
         worn = np.flatnonzero(self._is_visible(verts, look))
         triangles = self._triangles[worn]
         drawn = verts * np.float32(SUPERSAMPLING)
@@ -109,11 +115,8 @@ class HeadGeometry:
         mask = triangle >= 0
         index = np.flatnonzero(mask)
         triangle = triangle.reshape(-1)[index]
-        weights = weights.reshape(-1, 3)[index]
-        table = np.concatenate([self.canonical, normals], 1)[triangles]  # (T, 3, 6)
-        smooth = np.einsum("mkc,mk->cm", table[triangle], weights)  # (6, M)
-        canonical, normal = smooth[:3], smooth[3:]
-        normal /= np.sqrt((normal**2).sum(0))
+        weights = weights.reshape(-1, 3).take(index, 0)
+        canonical, normal = self._interpolate(normals, triangles.take(triangle, 0), weights)
         mm_px = 1 / (SUPERSAMPLING * px_per_mm)
         return Surface(
             index=index,
@@ -128,6 +131,17 @@ class HeadGeometry:
             normal=normal,
             part=self._part[worn][triangle],
         )
+
+    def _interpolate(
+        self, normals: np.ndarray, corners: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Canonical positions and unit normals, (3, M) each, between corners (M, 3)."""
+        ends = np.arange(0, corners.size + 1, 3)
+        mixing = csr_matrix((weights.ravel(), corners.ravel(), ends), (len(corners), len(normals)))
+        smooth = mixing @ np.concatenate([self.canonical, normals], 1)  # (M, 6)
+        canonical, normal = np.ascontiguousarray(smooth.T).reshape(2, 3, -1)
+        normal /= np.sqrt((normal**2).sum(0))
+        return canonical, normal
 
     def _dress(self, verts_model: np.ndarray, sheet: Sheet) -> np.ndarray:
         """A head's vertices with those of shoulders and hanging hair, (N, 3) micrometres."""
@@ -150,10 +164,11 @@ class HeadGeometry:
         return np.tile(points * 1000 + self.origin, (2, 1))
 
     def _hair_thickness(self, look: Look) -> np.ndarray:
-        """Thickness (N,) in mm of the hair on the scalp."""
-        height = height_above_hairline(self._vertex_angle, self.canonical[:, 1], look)
-        share = np.where(self._is_skin, np.clip(height / _HAIR_RAMP_MM, 0, 1), 0)
-        wave = np.sin(self.canonical @ look.hair_wave + look.hair_phase).mean(1)
+        """Thickness in mm of the hair at the scalp's vertices."""
+        canonical = self.canonical[self._scalp]
+        height = height_above_hairline(self._vertex_angle[self._scalp], canonical[:, 1], look)
+        share = np.clip(height / _HAIR_RAMP_MM, 0, 1)
+        wave = np.sin(canonical @ look.hair_wave + look.hair_phase).mean(1)
         return (share * look.hair_thickness * (1 + look.hair_curl * wave)).astype(np.float32)
 
     def _is_visible(self, verts: np.ndarray, look: Look) -> np.ndarray:

