@@ -29,7 +29,7 @@ from utils.pose import Pose, compose_rotation
 from utils.synthetic import Generator, decode_landmarks
 from utils.tracking import Tracker, tight_boxes
 
-PEOPLE = (1, 7, 13)  # seeds that hide no part of the face
+PEOPLE = (1, 7, 13)  # seeds
 FRAME_PX = 480
 FACE_SCALE = 0.8  # of a crop cut out exactly, so that the face may drift
 # amplitude and period in seconds
@@ -39,7 +39,12 @@ SHIFT_X, SHIFT_Y = (8, 3.7), (4, 2.9)  # crop px
 
 def make_clip(n_frames: int, fps: float, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Frames (N, 480, 480, 3) uint8 BGR, and their true landmarks (N, 3, 68) px."""
-    generator = Generator(load_head(OPEN_FOLDER), load_morphable(OPEN_FOLDER), held_out=True)
+    generator = Generator(
+        load_head(OPEN_FOLDER),
+        load_morphable(OPEN_FOLDER),
+        held_out=True,
+        without=("occluders", "borders"),
+    )
     face = generator.labels.sample(np.random.default_rng(seed))
     mean_face = generator.labels.landmark_mean  # (68, 3) micrometres
     scale = FACE_SCALE * IMG_SIZE / (CROP_FACTOR * np.ptp(mean_face[:, :2], axis=0).max())

@@ -91,7 +91,10 @@ def compare(runs: Iterable[Run], args: argparse.Namespace, against: str | None =
         weights = train(run, args)
         for folder, of_folder in scores.items():
             of_folder.setdefault(run.name, {})[run.seed] = score(weights, folder, args.morphable)
-        text = f"{args.arch}, {args.images} images seen; means over the seeds, ± half their range\n"
+        text = (
+            f"`python {' '.join(sys.argv)}`\n\n"
+            f"{args.arch}, {args.images} images seen; means over the seeds, ± half their range\n"
+        )
         for folder, of_folder in scores.items():
             images = len(io.read_list(folder / LIST))
             text += f"\n{folder}, {images} images:\n\n{format_table(of_folder, against)}\n"
