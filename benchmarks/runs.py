@@ -2,7 +2,8 @@
 
 What `benchmarks/recipes.py` and `benchmarks/ingredients.py` share. OUTPUT/NAME_SEED/ holds a run:
 its settings, its log and its weights; a run whose weights are there is not trained again, one that
-was broken off goes on where it was. OUTPUT/table.md is written after every run.
+was broken off goes on where it was. OUTPUT/table.md is written after every run. Of a set with more
+faces than a fifth of the images to be seen, that many are used: the learning rate needs epochs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ SETTINGS = (
     *("--optimizer", "adamw", "--base-lr", "0.001", "--warmup", "0", "--ema", "0.99"),
     *("--batch-size", "32", "--processes", "2", "--workers", "1"),
 )
-DECAY = (0.7, 0.9)  # shares of the run after which the learning rate falls
+LEAST_EPOCHS = 5  # the learning rate falls between epochs only
+DECAY = (0.7, 0.9)  # shares of the run after which it does
 SETTINGS_FILE, TABLE = "settings.json", "table.md"
 MEASURES = {
     "NME, %": ("nme", "mean"),
@@ -113,7 +115,8 @@ def train(run: Run, args: argparse.Namespace) -> Path:
     """
     folder = io.make_output_folder(args.output / f"{run.name}_{run.seed}")
     snapshot = folder / "SynergyNet"
-    flags = [*training_flags(run, args), *args.train_flags]
+    faces = take_part(run.data, folder, args.images // LEAST_EPOCHS)
+    flags = [*training_flags(run, folder, faces, args), *args.train_flags]
     keep_settings(folder, flags)
     weights = folder / f"{snapshot.name}_weights.pth.tar"
     if weights.is_file():
@@ -143,21 +146,35 @@ def keep_settings(folder: Path, settings: list[str]) -> None:
     io.write_json(path, settings)
 
 
-def training_flags(run: Run, args: argparse.Namespace) -> list[str]:
+def take_part(data: Path, folder: Path, most: int) -> int:
+    """Write list and parameters of `most` faces from all over a set, or of all; their number."""
+    names, params_w = io.read_list(data / TRAINING_LIST), io.read_pickle(data / TRAINING_PARAMS)
+    count = max(1, min(most, len(names)))
+    rows = np.arange(count) * len(names) // count
+    io.write_list(folder / TRAINING_LIST, [names[row] for row in rows])
+    io.write_pickle(folder / TRAINING_PARAMS, params_w[rows])
+    return count
+
+
+def training_flags(run: Run, folder: Path, faces: int, args: argparse.Namespace) -> list[str]:
     """Flags of main_train.py: data, schedule, and what all runs have in common.
 
-    Whole epochs are trained, as many as come closest to `--images`.
+    Args:
+        run: what to train.
+        folder: of its list and parameters.
+        faces: their number; whole epochs are trained, as many as come closest to `--images`.
+        args: of `add_flags`.
     """
-    names = io.read_list(run.data / TRAINING_LIST)
-    epochs = max(1, round(args.images / len(names)))
+    epochs = max(1, round(args.images / faces))
+    milestones = [max(1, int(share * epochs)) for share in DECAY]
     values = {
         "--arch": args.arch,
         "--seed": run.seed,
         "--root": run.data / TRAINING_IMAGES,
-        "--filelists-train": run.data / TRAINING_LIST,
-        "--param-fp-train": run.data / TRAINING_PARAMS,
+        "--filelists-train": folder / TRAINING_LIST,
+        "--param-fp-train": folder / TRAINING_PARAMS,
         "--epochs": epochs,
-        "--milestones": ",".join(str(round(share * epochs)) for share in DECAY),
+        "--milestones": ",".join(map(str, milestones)),
         "--save_val_freq": epochs,
         "--morphable": args.morphable,
     }

@@ -12,7 +12,7 @@ from benchmarks import runs
 from utils import ddfa, io
 from utils.synthetic import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
 
-TINY_RUN = ("--processes", "1", "--workers", "0", "--batch-size", "4")
+TINY_RUN = ("--processes", "1", "--workers", "0", "--batch-size", "4", "--epochs", "1")
 
 
 @pytest.fixture
@@ -45,12 +45,24 @@ def parse(data, *flags):
 def test_a_run_sees_about_as_many_images_as_it_should(data):
     run = runs.Run("paper", 3, data / "set", ("--recipe", "released"))
     args = parse(data, "--images", "81", "--arch", "resnet18")
-    flags = main_train.get_args_parser().parse_args(runs.training_flags(run, args))
+    parser = main_train.get_args_parser()
+    flags = parser.parse_args(runs.training_flags(run, data, 8, args))
     assert (flags.epochs, flags.milestones, flags.save_val_freq) == (10, [7, 9], 10)
     assert (flags.seed, flags.arch, flags.recipe) == (3, "resnet18", "released")
     assert Path(flags.root) == data / "set" / TRAINING_IMAGES
-    few = runs.training_flags(run, parse(data, "--images", "1"))
-    assert main_train.get_args_parser().parse_args(few).epochs == 1
+    assert Path(flags.filelists_train) == data / TRAINING_LIST
+    few = parser.parse_args(runs.training_flags(run, data, 8, parse(data, "--images", "1")))
+    assert (few.epochs, few.milestones) == (1, [1, 1])
+
+
+@pytest.mark.parametrize(("most", "rows"), [(3, [0, 2, 5]), (0, [0]), (99, range(8))])
+def test_a_part_comes_from_all_over_the_set(data, most, rows):
+    rows = list(rows)
+    folder = data / "run"
+    assert runs.take_part(data / "set", folder, most) == len(rows)
+    assert io.read_list(folder / TRAINING_LIST) == [f"{row}.jpg" for row in rows]
+    params_w = io.read_pickle(data / "set" / TRAINING_PARAMS)
+    assert (io.read_pickle(folder / TRAINING_PARAMS) == params_w[rows]).all()
 
 
 def test_table_by_hand():
@@ -111,7 +123,7 @@ def in_this_process(data, monkeypatch):
 
 
 def test_a_run_is_trained_once_and_scored(data, morphable_folder, in_this_process):
-    flags = ["--arch", "mobilenet_025", "--images", "8", "--morphable", str(morphable_folder)]
+    flags = ["--arch", "mobilenet_025", "--images", "20", "--morphable", str(morphable_folder)]
     args = parse(data, *flags, "--", *TINY_RUN)
     run = runs.Run("backbone", 0, data / "set", ("--recipe", "backbone"))
     weights = runs.train(run, args)
