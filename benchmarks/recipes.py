@@ -25,6 +25,9 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("synthetic_data"), help="training set, as"
         " `prepare_data.py synthetic` writes it (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--recipes", nargs="+", choices=RECIPES, default=RECIPES, help="default: all"
+    )
     add_flags(parser, "results/recipes")
     return parser
 
@@ -35,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
         (
             Run(recipe, seed, args.data, ("--recipe", recipe))
             for seed in range(args.seeds)
-            for recipe in RECIPES
+            for recipe in args.recipes
         ),
         args,
     )

@@ -14,3 +14,7 @@ def test_every_recipe_with_every_seed(monkeypatch, tmp_path):
     assert [(run.name, run.seed) for run in asked] == [(r, s) for s in (0, 1) for r in RECIPES]
     assert all(run.flags == ("--recipe", run.name) for run in asked)
     assert {run.data for run in asked} == {tmp_path}
+    asked.clear()
+    some = ["--recipes", "paper", "backbone", "--seeds", "1"]
+    assert recipes.main(recipes.get_args_parser().parse_args(some)) == 0
+    assert [run.name for run in asked] == ["paper", "backbone"]
