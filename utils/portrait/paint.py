@@ -131,19 +131,19 @@ class Painter:
         sideways = np.cross([0, 1, 0], look.gaze)
         sideways /= np.linalg.norm(sideways)
         axes = np.stack([sideways, np.cross(look.gaze, sideways), look.gaze]).astype(np.float32)
-        for part, centre in zip((EYE_LEFT, EYE_RIGHT), self._eye_centres, strict=True):
-            inside = np.flatnonzero(surface.part == part)
-            outward = surface.canonical[:, inside] - centre[:, None]
-            seen = axes @ outward  # (3, K) mm: to the side, up and along the gaze
-            if outfit is None or outfit.eye is None:
-                colour = _painted_eye(seen, look)
-            else:
-                u, v = 0.5 + seen[:2] * np.float32(0.5 * IRIS_SHARE / look.iris_radius)
-                colour = outfit.eye.look_up(u, v)[0].T * _WHITES
-            lid_shadow = 1 - 0.55 * np.clip((outward[1] - 1.5) / 4.5, 0, 1)
-            material.albedo[:, inside] = colour * lid_shadow
-            material.gloss[inside] = look.eye_gloss
-            material.sharpness[inside] = _EYE_SHARPNESS
+        inside = np.flatnonzero((surface.part == EYE_LEFT) | (surface.part == EYE_RIGHT))
+        centres = self._eye_centres[surface.part[inside] - EYE_LEFT].T
+        outward = surface.canonical[:, inside] - centres
+        seen = axes @ outward  # (3, K) mm: to the side, up and along the gaze
+        if outfit is None or outfit.eye is None:
+            colour = _painted_eye(seen, look)
+        else:
+            u, v = 0.5 + seen[:2] * np.float32(0.5 * IRIS_SHARE / look.iris_radius)
+            colour = outfit.eye.look_up(u, v)[0].T * _WHITES
+        lid_shadow = 1 - 0.55 * np.clip((outward[1] - 1.5) / 4.5, 0, 1)
+        material.albedo[:, inside] = colour * lid_shadow
+        material.gloss[inside] = look.eye_gloss
+        material.sharpness[inside] = _EYE_SHARPNESS
 
     def _paint_mouth(self, material: Material, surface: Surface, look: Look) -> None:
         """Gums and tongue, and teeth with gaps between them."""

@@ -57,23 +57,27 @@ def fit_face(
         (4, 4) camera [s R | t; 0 0 0 1]; the points' mean depth is 0, as depth is not seen.
         (C,) changes of the coefficients.
     """
-    middle, penalty = image.mean(0), np.append(np.zeros(4), stiffness**2)
-    image, slopes_of = image - middle, basis - basis.mean(0)
-    turned, change = start, np.zeros(len(stiffness))  # s R
+    count, middle = len(stiffness), image.mean(0)
+    image = (image - middle).T  # (2, K)
+    flat = basis.reshape(points.size, count)  # (3 K, C)
+    by_axis = (basis - basis.mean(0)).transpose(1, 0, 2).reshape(3, len(points) * count)
+    penalty = np.append(np.zeros(4), stiffness**2)  # (4 + C,)
+    turned, change = start, np.zeros(count)  # s R
     for _ in range(_FIT_ROUNDS):
-        moved = points + basis @ change
-        centre = moved.mean(0)
-        x, y, z = turned @ (moved - centre).T
+        moved = points + (flat @ change).reshape(points.shape)
+        x, y, z = turned @ (moved - moved.mean(0)).T
         zero = np.zeros_like(z)
-        # of growing, and of turning about x, y and z
-        rigid = np.array([[x, y], [zero, -z], [z, zero], [-y, x]])  # (4, 2, K)
-        soft = (turned[:2] @ slopes_of).transpose(2, 1, 0)  # (C, 2, K)
-        slopes = np.concatenate([rigid, soft]).reshape(len(penalty), -1)
-        gradient = slopes @ (image.T - (x, y)).ravel() - penalty * np.append(np.zeros(4), change)
-        step = np.linalg.solve(slopes @ slopes.T + np.diag(penalty), gradient)
+        # of growing, and of turning about x, y and z; then of the coefficients
+        rigid = np.array([[x, y], [zero, -z], [z, zero], [-y, x]]).reshape(4, -1).T
+        soft = (turned[:2] @ by_axis).reshape(image.size, count)
+        slopes = np.concatenate([rigid, soft], axis=1)  # (2 K, 4 + C)
+        error = (image - (x, y)).ravel() @ slopes - penalty * np.append(np.zeros(4), change)
+        step = np.linalg.solve(slopes.T @ slopes + np.diag(penalty), error)
         turned = np.exp(step[0]) * Rotation.from_rotvec(step[1:4]).as_matrix() @ turned
         change = change + step[4:]
     camera = np.eye(4)
     camera[:3, :3] = turned
-    camera[:3, 3] = np.append(middle, 0) - turned @ (points + basis @ change).mean(0)
+    camera[:3, 3] = np.append(middle, 0) - turned @ (
+        points + (flat @ change).reshape(points.shape)
+    ).mean(0)
     return camera, change

@@ -20,6 +20,7 @@ from utils.rasterize import rasterize
 _LINEAR = linear(np.arange(256))
 _TOLERANCE_MM = 1.5  # hair that lies this much under the skin is drawn
 IRIS_SHARE = 0.4
+_HIDDEN_MM = 8.0  # a strip that lies this much behind the skin is not seen
 _MOST_HIDDEN = 0.5  # of the face, by hair or a hat
 _MOST_BRIGHTNESS = 3.0  # of light on hair, which is rasterised as a number in [0, 1]
 
@@ -239,9 +240,13 @@ def _drape(
     outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-6  # of its strips
     brightness = lights.brightness(outward.T) / _MOST_BRIGHTNESS
     attributes = np.column_stack([garment.uv, brightness.clip(0, 1)])
+    column, row = verts[:, :2].clip(0, CANVAS - 1).astype(np.int32).T
+    behind_mm = blocker_mm[row * CANVAS + column] - verts[:, 2] * surface.mm_px
+    hidden = behind_mm > _HIDDEN_MM
     layers = []
     for shell in garment.shells:
-        triangles = shell[reach_into_crop(verts[:, :2].T, shell.T, CANVAS)]
+        shown = reach_into_crop(verts[:, :2].T, shell.T, CANVAS)
+        triangles = shell[shown & ~hidden.take(shell).all(1)]
         seen, depth = rasterize(verts, triangles, attributes, CANVAS, CANVAS)
         depth_mm = depth.reshape(-1) * surface.mm_px
         index = np.flatnonzero(depth_mm > blocker_mm - _TOLERANCE_MM)
