@@ -397,7 +397,6 @@ table { width: 100%; border-collapse: collapse; font-size: 0.9rem;
 th, td { padding: 6px 8px; border-bottom: 1px solid var(--line); text-align: right; }
 th { font-weight: 500; }
 thead th { color: var(--soft); font-size: 0.8rem; vertical-align: bottom; }
-thead th { white-space: nowrap; }
 thead tr:first-child:not(:last-child) th { text-align: left; border: 0; padding-bottom: 0; }
 tbody th, thead th:first-child { position: sticky; left: 0; background: var(--card);
   text-align: left; white-space: nowrap; }
