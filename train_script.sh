@@ -3,7 +3,8 @@
 #     bash train_script.sh --devices-id 0,1 --amp
 # With the published training data in place this is the published run (80 epochs, batch 1024).
 # train_aug_120x120.npy, of `prepare_data.py pack`, is read instead of the folder when it is there.
-# Without data, COUNT=N synthetic faces are rendered into synthetic_data/ first, unless it has them.
+# Without data, COUNT=N synthetic faces are rendered into synthetic_data/ first, unless it has them;
+# with ASSETS=DIR they wear MakeHuman's assets (docs/SYNTHETIC.md says where to get them).
 set -euo pipefail
 cd "$(dirname "$0")"
 PYTHON=${PYTHON:-python}
@@ -53,7 +54,7 @@ else
     fi
 fi
 echo "no published training data here: training on synthetic faces, settings for a $HARDWARE"
-SYNTHESISE=("$PYTHON" prepare_data.py synthetic --workers "$(nproc)")
+SYNTHESISE=("$PYTHON" prepare_data.py synthetic --workers "$(nproc)" ${ASSETS:+--assets "$ASSETS"})
 if [[ ! -f synthetic_data/param_all_norm_v201.pkl ]]; then
     "${SYNTHESISE[@]}" --count "$COUNT" --output synthetic_data --seed 1
 fi
