@@ -3,7 +3,9 @@
 alignment.png, ced.png and error_vs_yaw.png come from results/; synthetic.png shows a training set's
 first faces, synthetic_assets.jpg (with `--assets DIR`) the same dressed in MakeHuman's assets;
 open_model.png the open morphable model's mean face and sampled people; surface.jpg what demo/app.py
-shows of faces of the open test set.
+shows of faces of the open test set. With `--photographs DATA`, a test set of photographs,
+photographs.jpg shows faces and landmarks found in them without the photographs themselves, which
+are not ours to show.
 """
 
 from __future__ import annotations
@@ -24,24 +26,34 @@ from app import analyse  # noqa: E402
 
 from synergy3DMM import OPEN_WEIGHTS, SynergyNet  # noqa: E402
 from utils import io  # noqa: E402
-from utils.ddfa import CROPS, LIST, OPEN_TEST_FOLDER  # noqa: E402
-from utils.faces import mean_face  # noqa: E402
+from utils.crop import photo_to_crop  # noqa: E402
+from utils.ddfa import (  # noqa: E402
+    CROPS,
+    LIST,
+    OPEN_TEST_FOLDER,
+    EvaluationCrops,
+    preprocess,
+    read_crop,
+)
+from utils.faces import decode_faces, mean_face  # noqa: E402
 from utils.mesh import vertex_normals  # noqa: E402
 from utils.open_model import BASE_VERTICES, load_head  # noqa: E402
-from utils.params import OPEN_FOLDER, load_morphable  # noqa: E402
+from utils.params import IMG_SIZE, OPEN_FOLDER, load_morphable  # noqa: E402
 from utils.portrait.makehuman import load_wardrobe  # noqa: E402
 from utils.pose import Pose, compose_rotation  # noqa: E402
 from utils.rasterize import rasterize  # noqa: E402
-from utils.render import enlarge  # noqa: E402
+from utils.render import TRUTH_BGR, draw_landmarks, enlarge  # noqa: E402
+from utils.render3d import draw_faces, edge_fade  # noqa: E402
 from utils.synthetic import Generator  # noqa: E402
 from utils.texture import unwrap_model  # noqa: E402
 
 RESULTS = DEMO.parent / "results"
-SHOWN_OVERLAYS = (0, 3, 8, 13, 17, 23, 27, 43)
-SHOWN_SURFACES = (14, 42, 45)  # lines of the open test set
+SHOWN_OVERLAYS = (1, 3, 10, 15, 23, 27, 37, 43)
+SHOWN_SURFACES = (15, 23, 37)  # lines of the open test set
 SHEET_ROWS, SHEET_COLUMNS = 6, 14
 MESH_PX, UM_PER_PX = 300, 720.0
 SURFACE_PX = 240
+SHOWN_PHOTOGRAPHS, PHOTOGRAPH_PX = 8, 360
 CLAY_BGR = np.array([0.70, 0.78, 0.86])
 BACKGROUND = 0.11
 
@@ -91,6 +103,27 @@ def surfaces() -> np.ndarray:
     return tile([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures], columns)
 
 
+def photographs(folder: str) -> np.ndarray:
+    """Faces found in a test set's first photographs; landmarks found (green) and true (blue)."""
+    net = SynergyNet(OPEN_WEIGHTS, "cpu", detector="none")
+    crops = EvaluationCrops(folder)
+    fade = edge_fade(mean_face(net.model), net.model.triangles)
+    pictures = []
+    for name, box, truth in zip(
+        crops.names[:SHOWN_PHOTOGRAPHS], crops.labels.roi_box, crops.labels.landmarks, strict=False
+    ):
+        crop = read_crop(crops.folder / CROPS / name)
+        params_w = net.regress(preprocess(torch.from_numpy(crop)[None]))
+        picture_box = np.array([[0, 0, PHOTOGRAPH_PX, PHOTOGRAPH_PX]], float)
+        face = decode_faces(net.model, params_w, picture_box, picture_box, np.zeros(1, int))
+        picture = np.full((PHOTOGRAPH_PX, PHOTOGRAPH_PX, 3), 255 * BACKGROUND, np.uint8)
+        picture = draw_faces(picture, face.vertices, net.model.triangles, fade=fade)
+        true_points = photo_to_crop(truth, box) * (PHOTOGRAPH_PX / IMG_SIZE)
+        picture = draw_landmarks(picture, true_points, TRUTH_BGR)
+        pictures.append(draw_landmarks(picture, face.landmarks[0]))
+    return tile(pictures, 4)
+
+
 def main(args: argparse.Namespace) -> int:
     """Write the pictures beside this file."""
     morphable, head = load_morphable(OPEN_FOLDER), load_head(OPEN_FOLDER)
@@ -115,10 +148,15 @@ def main(args: argparse.Namespace) -> int:
     for name in ("ced.png", "error_vs_yaw.png"):
         shutil.copyfile(RESULTS / name, DEMO / name)
     io.write_image(DEMO / "surface.jpg", surfaces(), 90)
+    if args.photographs:
+        io.write_image(DEMO / "photographs.jpg", photographs(args.photographs), 90)
     return 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--assets", help="MakeHuman's assets, for synthetic_assets.jpg")
+    parser.add_argument(
+        "--photographs", metavar="DATA", help="test set of photographs, for photographs.jpg"
+    )
     sys.exit(io.run_command(main, parser.parse_args()))
