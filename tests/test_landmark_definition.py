@@ -1,5 +1,7 @@
 """The measurement of the landmark definition finds what was planted."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -58,7 +60,16 @@ def test_symmetric_displacements_stay():
     np.testing.assert_allclose(once[MIRRORED_LANDMARKS] * [-1, 1, 1], once)
 
 
-def test_real_labels_confirm_the_training_labels(shared_folder, capsys, monkeypatch):
+def test_frame_is_the_planted_similarity(face):
+    turn = Rotation.from_euler("x", 2, degrees=True).as_matrix()
+    pitch_deg, scale, shift = landmark_definition.frame(face[0], 1.1 * face[0] @ turn.T + [0, 3, 4])
+    assert pitch_deg == pytest.approx(2)
+    assert scale == pytest.approx(1.1)
+    np.testing.assert_allclose(shift, [0, 3, 4], atol=1e-9)
+
+
+def test_the_open_model_has_the_landmarks_of_real_labels(shared_folder, capsys, monkeypatch):
+    """A model without the measured offsets is off by 1 mm, its frame by 0.9 degrees."""
     monkeypatch.setattr(landmark_definition, "SAMPLES", 500)
     monkeypatch.setattr(landmark_definition, "PASSES", 2)
     args = landmark_definition.get_args_parser().parse_args(
@@ -68,4 +79,9 @@ def test_real_labels_confirm_the_training_labels(shared_folder, capsys, monkeypa
         ]
     )
     assert landmark_definition.main(args) == 0
-    assert float(capsys.readouterr().out.split()[-1]) > 0.9
+    printed = capsys.readouterr().out
+    training, labels = map(float, re.findall(r"definition off by ([\d.]+) mm", printed))
+    assert training < 0.2
+    assert labels < 0.5
+    (pitch_deg,) = map(float, re.findall(r"about x by (\S+) degrees", printed))
+    assert abs(pitch_deg) < 0.2
