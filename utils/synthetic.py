@@ -68,7 +68,7 @@ CAMERA_DISTANCES_M = (0.35, 5.0)
 # A change of a coefficient by its spread costs as much as one coordinate off by this much.
 LABEL_STIFFNESS_UM = 1_700.0
 _ANGLE_LIMITS_DEG = np.array([[-1], [1]]) * (50, 90, 45, 75)  # of nod, turn, lift and tilt
-WIDE_MOUTHS = 0.12  # share of faces whose expression is among the fifth with the widest mouths
+WIDE_MOUTHS = 0.06  # share of faces whose expression is among the fifth with the widest mouths
 AFLW2000_YAW_COUNTS = (1312, 383, 305)  # images with |yaw| in [0, 30], (30, 60], (60, 90] degrees
 
 
@@ -223,11 +223,15 @@ def _by_mouth(expressions: np.ndarray, mean: np.ndarray, expr: np.ndarray) -> np
 
 
 def _blend(bank: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A new expression between two of the bank, (10,), mostly close to one of them."""
-    least = int(0.8 * len(bank)) if rng.random() < WIDE_MOUTHS else 0
+    """A new expression between two of the bank, (10,), mostly close to one of them; most are faint,
+    as people's are."""
+    is_wide = rng.random() < WIDE_MOUTHS
+    least = int(0.8 * len(bank)) if is_wide else 0
     first, second = bank[rng.integers(least, len(bank), size=2)]
     weight = rng.beta(0.4, 0.4)
-    return weight * first + (1 - weight) * second + 0.05 * rng.standard_normal(N_EXPR)
+    strength = 1 if is_wide else rng.uniform(0.2, 1)
+    blend = strength * (weight * first + (1 - weight) * second)
+    return blend + 0.05 * rng.standard_normal(N_EXPR)
 
 
 def _landmark_model(morphable: MorphableModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
