@@ -101,16 +101,13 @@ class SynergyLoss(nn.Module):
             network without refiner and inverse regressor.
         """
         truth = model.landmarks(targets)  # (B, 3, 68) crop px
-        params = outputs["params"]
-        parts = {
-            "loss_LMK_f0": LANDMARK_WEIGHT * self.wing(outputs["landmarks"], truth),
-            "loss_Param_In": PARAM_WEIGHT * self.param(params, targets).mean(),
-        }
-        if "refined_landmarks" in outputs:
-            refined, inverse = outputs["refined_landmarks"], outputs["params_from_landmarks"]
-            parts |= {
-                "loss_LMK_pointNet": REFINED_WEIGHT * self.wing(refined, truth),
-                "loss_Param_S2": INVERSE_WEIGHT * self.param.face(inverse, targets).mean(),
-                "loss_Param_S1S2": CONSISTENCY_WEIGHT * self.param.face(inverse, params).mean(),
-            }
+        params, refined = outputs["params"], outputs.get("refined_landmarks")
+        parts = {"loss_LMK_f0": LANDMARK_WEIGHT * self.wing(outputs["landmarks"], truth)}
+        if refined is not None:
+            parts["loss_LMK_pointNet"] = REFINED_WEIGHT * self.wing(refined, truth)
+        parts["loss_Param_In"] = PARAM_WEIGHT * self.param(params, targets).mean()
+        if refined is not None:
+            inverse = outputs["params_from_landmarks"]
+            parts["loss_Param_S2"] = INVERSE_WEIGHT * self.param.face(inverse, targets).mean()
+            parts["loss_Param_S1S2"] = CONSISTENCY_WEIGHT * self.param.face(inverse, params).mean()
         return torch.stack(list(parts.values())).sum(), parts
