@@ -16,7 +16,8 @@ from utils.params import ROOT
 from utils.pose import decode_pose
 
 OPEN_WEIGHTS = ROOT / "pretrained" / "open_mobilenet_v2.pth.tar"
-PARITY = 2e-4  # px, degrees; and of the largest value of random networks, whose values are huge
+PARITY = 1e-4  # px; and of the largest value of random networks, whose values are huge
+ANGLE_PARITY_DEG = 2e-4  # 3.5e-6 of a radian: float32 cannot do better where a head turns far
 
 
 def random_images(count: int) -> torch.Tensor:
@@ -81,7 +82,8 @@ def test_every_output_is_the_models_at_any_batch_size(open_model, format_, prese
         got = dict(zip(OUTPUTS, run(images if preset else inputs), strict=True))
         for name, value in expected(open_model, inputs).items():
             assert got[name].shape == value.shape
-            np.testing.assert_allclose(got[name], value, rtol=0, atol=PARITY, err_msg=name)
+            atol = ANGLE_PARITY_DEG if name == "pose" else PARITY
+            np.testing.assert_allclose(got[name], value, rtol=0, atol=atol, err_msg=name)
     assert metadata["arch"] == "mobilenet_v2"
     assert metadata["morphable"] == open_model.morphable_id
     assert (preset.description if preset else "by the caller") in metadata["preprocessing"]
