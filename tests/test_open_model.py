@@ -111,6 +111,20 @@ def test_bases_have_unit_coefficients(model, head):
     assert (np.diff(np.diag(gram)) <= 0).all()  # strongest component first
 
 
+def test_people_grin(model, head, landmarks):
+    """Many expressions widen the mouth, lift its corners and part the lips, all at once."""
+    rows = model.w_exp[model.keypoints].numpy().reshape(68, 3, 10)
+    shown = landmarks + np.einsum("kcs,es->ekc", rows, head.expressions)  # (E, 68, 3) micrometres
+    width = shown[:, 54, 0] - shown[:, 48, 0]
+    opening = shown[:, 62, 1] - shown[:, 66, 1]
+    lifted = shown[:, [48, 54], 1].mean(1) - shown[:, 57, 1]  # above the lower lip
+    rest = np.median([width, lifted], axis=1)
+    grins = (width > rest[0] + 5_000) & (lifted > rest[1] + 3_000) & (opening > 3_000)
+    half = len(grins) // 2  # random actions, then displays
+    assert grins[half:].mean() > 0.15
+    assert grins[:half].mean() < 0.05
+
+
 def test_held_out_people_are_others(head):
     distance = np.linalg.norm(head.identities[None] - head.held_out_identities[:, None], axis=2)
     assert distance.min() > 0.7

