@@ -13,7 +13,7 @@ from utils.portrait.appearance import GAMMA
 
 
 def photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Camera and file: blur, vignette, white balance, exposure, tone curve, noise, JPEG.
+    """Camera and file: blur, vignette, exposure, colours, tone curve, noise, sharpening, JPEG.
 
     Args:
         picture: (120, 120, 3) linear BGR.
@@ -27,12 +27,13 @@ def photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     picture = picture * (exposure ** rng.uniform(0.4, 0.9) * wrong * np.exp(cast))
     if rng.random() < 0.2:
         picture *= _vignette(rng)
-    if rng.random() < 0.12:
-        picture = _without_colour(picture, rng)
+    picture = _fade(picture, rng)
     picture = _tone(picture, 1 / GAMMA * rng.uniform(0.85, 1.15))
-    contrast = rng.uniform(0.95, 1.4) if rng.random() < 0.85 else rng.uniform(0.5, 1.7)
+    contrast = rng.uniform(1.0, 1.5) if rng.random() < 0.85 else rng.uniform(0.5, 1.7)
     picture = (picture - 0.45) * contrast + rng.normal(0.45, 0.02)
     picture += _grain(rng) * rng.gamma(1.5, 0.008)
+    if rng.random() < 0.4:  # as cameras do
+        picture += rng.uniform(0.3, 1.3) * (picture - cv2.GaussianBlur(picture, (0, 0), 1))
     result = _quantise(picture)
     if rng.random() < 0.5:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(30, 90))]
@@ -99,11 +100,17 @@ def _vignette(rng: np.random.Generator) -> np.ndarray:
     return (1 / (1 + rng.uniform(0.1, 0.8) * (x**2 + y**2)))[..., None].astype(np.float32)
 
 
-def _without_colour(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Grey, or toned as old prints are."""
-    grey = picture @ rng.dirichlet([4, 6, 6]).astype(np.float32)
-    tone = np.exp(rng.normal(0, 0.12, 3)) if rng.random() < 0.3 else np.ones(3)
-    return grey[..., None] * tone.astype(np.float32)
+def _fade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Colours paler than they are, sometimes grey or toned as old prints are."""
+    share = rng.dirichlet([4, 6, 6])  # of the channels in the grey
+    strength = rng.uniform(0.4, 1)
+    tone = np.ones(3)
+    if rng.random() < 0.12:
+        strength = 0
+        if rng.random() < 0.3:
+            tone = np.exp(rng.normal(0, 0.12, 3))
+    mixing = strength * np.eye(3) + (1 - strength) * np.outer(tone, share)
+    return cv2.transform(picture, mixing.astype(np.float32))
 
 
 def cut_off(picture: np.ndarray, rng: np.random.Generator) -> None:
