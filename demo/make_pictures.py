@@ -11,6 +11,7 @@ are not ours to show.
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import sys
 from pathlib import Path
@@ -109,9 +110,8 @@ def photographs(folder: str) -> np.ndarray:
     crops = EvaluationCrops(folder)
     fade = edge_fade(mean_face(net.model), net.model.triangles)
     pictures = []
-    for name, box, truth in zip(
-        crops.names[:SHOWN_PHOTOGRAPHS], crops.labels.roi_box, crops.labels.landmarks, strict=False
-    ):
+    photographs = zip(crops.names, crops.labels.roi_box, crops.labels.landmarks, strict=True)
+    for name, box, truth in itertools.islice(photographs, SHOWN_PHOTOGRAPHS):
         crop = read_crop(crops.folder / CROPS / name)
         params_w = net.regress(preprocess(torch.from_numpy(crop)[None]))
         picture_box = np.array([[0, 0, PHOTOGRAPH_PX, PHOTOGRAPH_PX]], float)

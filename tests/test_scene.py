@@ -97,11 +97,19 @@ def test_without_perspective_the_label_is_the_camera(generator, monkeypatch):
     np.testing.assert_array_equal(cameras[1], params[POSE].reshape(3, 4))
 
 
+def test_without_displays_people_stay_and_expressions_are_random_actions(generator):
+    plain = Generator(generator.head, load_morphable(OPEN_FOLDER), without=["displays"])
+    random_actions = generator.head.expressions[: len(generator.head.expressions) // 2]
+    assert {tuple(row) for row in plain.labels.expressions} == set(map(tuple, random_actions))
+    (first, _), (second, _) = (one.draw(np.random.default_rng(1)) for one in (generator, plain))
+    assert (first != second).any()
+
+
 def test_unknown_ingredients_are_one_clear_line(tmp_path, capsys):
     command = ["synthetic", "--output", str(tmp_path / "set"), "--without", "hair", "salt"]
     assert run_command(prepare_data.main, prepare_data.get_args_parser().parse_args(command)) == 2
     error = capsys.readouterr().err
-    assert "--without salt: no such ingredient; choose from perspective, hair" in error
+    assert "--without salt: no such ingredient; choose from perspective, displays, hair" in error
     assert not (tmp_path / "set").exists()
 
 

@@ -34,6 +34,7 @@ from utils.attributes import (
 )
 from utils.crop import CROP_FACTOR, crop_to_photo
 from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, params_file, write_labels
+from utils.metrics import landmark_nme
 from utils.open_model import BASE_VERTICES, OpenHead, load_head
 from utils.params import (
     EXPR,
@@ -55,8 +56,8 @@ from utils.portrait.wardrobe import Wardrobe
 from utils.pose import decode_pose
 from utils.workers import map_in_order
 
-PERSPECTIVE = "perspective"
-INGREDIENTS = (PERSPECTIVE, *WITHOUT)  # that pictures can be drawn without
+PERSPECTIVE, DISPLAYS = "perspective", "displays"
+INGREDIENTS = (PERSPECTIVE, DISPLAYS, *WITHOUT)  # that pictures can be drawn without
 TRAINING_IMAGES = "train_aug_120x120"
 TRAINING_LIST = "train_aug_120x120.list.train"
 TRAINING_PARAMS = "param_all_norm_v201.pkl"
@@ -64,9 +65,10 @@ JPEG_QUALITY = 95
 PHOTO_SIZE = 450  # px, of AFLW2000-3D's photos
 # From a selfie at arm's length to a telephoto lens, each doubling of the distance as often: what
 # perspective does to a face goes with the inverse of its distance, so the near ones matter most.
-CAMERA_DISTANCES_M = (0.35, 5.0)
+CAMERA_DISTANCES_M = (0.5, 5.0)
 # A change of a coefficient by its spread costs as much as one coordinate off by this much.
 LABEL_STIFFNESS_UM = 1_700.0
+_LABEL_ROUNDS = 2  # of fitting; they leave labels a twentieth of the spread off those sampled
 _ANGLE_LIMITS_DEG = np.array([[-1], [1]]) * (50, 90, 45, 75)  # of nod, turn, lift and tilt
 WIDE_MOUTHS = 0.06  # share of faces whose expression is among the fifth with the widest mouths
 AFLW2000_YAW_COUNTS = (1312, 383, 305)  # images with |yaw| in [0, 30], (30, 60], (60, 90] degrees
@@ -116,6 +118,11 @@ class LabelSampler:
         stiffness = LABEL_STIFFNESS_UM / spread
         return cls(mean, shp, expr, people, expressions, stiffness, crop_jitter=not held_out)
 
+    @functools.cached_property
+    def basis(self) -> np.ndarray:
+        """How shape and expression move the landmarks, (68, 3, 50) micrometres."""
+        return np.concatenate([self.landmark_shp, self.landmark_expr], axis=2)
+
     def sample(
         self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
     ) -> np.ndarray:
@@ -128,7 +135,8 @@ class LabelSampler:
         """One label, and the head and the camera to draw.
 
         A near camera sees a large nose and small ears, which no weak-perspective camera does. As in
-        fits to photographs, the label's person takes some of that on; how much is a compromise.
+        fits to photographs, the label's person takes some of that on. The people sampled are those
+        of such labels; so the head that is drawn has it taken off.
 
         Args:
             rng: decides everything.
@@ -136,18 +144,27 @@ class LabelSampler:
         """
         shape = _mix(self.identities, rng)
         shape = shape + 0.15 * rng.standard_normal(N_SHAPE)
-        face = np.concatenate([shape, _blend(self.expressions, rng)])  # (50,)
+        sampled = np.concatenate([shape, _blend(self.expressions, rng)])  # (50,)
         rotation = sample_rotation(rng, yaw_range_deg)
         distance = 1e6 * np.exp(rng.uniform(*np.log(CAMERA_DISTANCES_M)))  # micrometres
-        basis = np.concatenate([self.landmark_shp, self.landmark_expr], axis=2)  # (68, 3, 50)
-        landmarks = self.landmark_mean + basis @ face
-        camera = perspective_camera(rotation, landmarks.mean(0), distance)
-        image = project(camera, landmarks)[:, :2]
-        fitted, change = fit_face(landmarks, basis, self.stiffness, image, rotation)
-        to_crop = self._crop(project(fitted, landmarks + basis @ change)[:, :2], rng)
+        change = np.zeros_like(sampled)
+        for _ in range(_LABEL_ROUNDS):
+            face = sampled - change
+            landmarks = self.landmark_mean + self.basis @ face
+            camera = perspective_camera(rotation, landmarks.mean(0), distance)
+            image = project(camera, landmarks)[:, :2]
+            fitted, change = fit_face(landmarks, self.basis, self.stiffness, image, rotation)
+        to_crop = self._crop(project(fitted, landmarks + self.basis @ change)[:, :2], rng)
         params = np.concatenate([(to_crop @ fitted)[:3].reshape(N_POSE), face + change])
         drawn = (face, to_crop @ camera)
         return Shot(params.astype(np.float32), *(part.astype(np.float32) for part in drawn))
+
+    def fit_error(self, shot: Shot) -> float:
+        """How far the label's landmarks are from those drawn: NME, percent."""
+        drawn = project(shot.camera, self.landmark_mean + self.basis @ shot.face)  # (68, 3), y up
+        drawn[:, 1] = IMG_SIZE + 1 - drawn[:, 1]
+        decoded = decode_landmarks(self, shot.params[None])  # (1, 3, 68), y down
+        return 100 * float(landmark_nme(decoded, drawn.T[None])[0])
 
     def _crop(self, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(4, 4) similarity that puts landmarks (68, 2), y up, into a crop cut like AFLW2000-3D's;
@@ -229,7 +246,7 @@ def _blend(bank: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     least = int(0.8 * len(bank)) if is_wide else 0
     first, second = bank[rng.integers(least, len(bank), size=2)]
     weight = rng.beta(0.4, 0.4)
-    strength = 1 if is_wide else rng.uniform(0.2, 1)
+    strength = 1 if is_wide else rng.uniform(0.4, 1)
     blend = strength * (weight * first + (1 - weight) * second)
     return blend + 0.05 * rng.standard_normal(N_EXPR)
 
@@ -269,9 +286,12 @@ class Generator:
         self.head = head
         basis = np.concatenate([head.w_shp, head.w_exp], 2).reshape(-1, N_SHAPE + N_EXPR)
         self._head_basis = np.ascontiguousarray(basis)  # (3N, 50)
+        if DISPLAYS in without:  # random facial actions remain
+            expressions = head.expressions[: len(head.expressions) // 2]
+            head = dataclasses.replace(head, expressions=expressions)
         self.labels = LabelSampler.of(head, morphable, held_out)
         self._in_perspective = PERSPECTIVE not in without
-        staged = [name for name in without if name != PERSPECTIVE]
+        staged = [name for name in without if name in WITHOUT]
         self.studio = Studio(head, self.labels.landmark_mean, wardrobe, staged)
 
     def head_verts(self, params: np.ndarray) -> np.ndarray:
@@ -286,10 +306,21 @@ class Generator:
         self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
     ) -> tuple[np.ndarray, np.ndarray]:
         """One picture (120, 120, 3) uint8 BGR and its real parameters (62,) float32."""
-        params, face, camera = self.labels.shoot(rng, yaw_range_deg)
-        if not self._in_perspective:  # the label itself
-            face, camera = params, params[POSE].reshape(3, 4)
-        return self.studio.render(self.head_verts(face), camera, rng), params
+        shot = self.shoot(rng, yaw_range_deg)
+        return self.render(shot, rng), shot.params
+
+    def shoot(
+        self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
+    ) -> Shot:
+        """`LabelSampler.shoot`; without perspective what is drawn is the label itself."""
+        shot = self.labels.shoot(rng, yaw_range_deg)
+        if self._in_perspective:
+            return shot
+        return Shot(shot.params, shot.params[N_POSE:], shot.params[POSE].reshape(3, 4))
+
+    def render(self, shot: Shot, rng: np.random.Generator) -> np.ndarray:
+        """The picture (120, 120, 3) uint8 BGR of a random scene."""
+        return self.studio.render(self.head_verts(shot.face), shot.camera, rng)
 
 
 def decode_landmarks(labels: LabelSampler, params: np.ndarray) -> np.ndarray:
@@ -352,12 +383,13 @@ class _Job:
         """The generator that picture `index` is drawn from."""
         return np.random.default_rng((self.seed, index))
 
-    def write(self, index: int) -> np.ndarray:
-        """Write picture `index`; return its real parameters (62,)."""
-        yaw_range_deg = tuple(self.yaw_ranges_deg[index])
-        image, params = _generator(self.source).draw(self.rng(index), yaw_range_deg)
+    def write(self, index: int) -> tuple[np.ndarray, float]:
+        """Write picture `index`; return its real parameters (62,) and their `fit_error`."""
+        generator, rng = _generator(self.source), self.rng(index)
+        shot = generator.shoot(rng, tuple(self.yaw_ranges_deg[index]))
+        image = generator.render(shot, rng)
         io.write_image(self.images / image_name(index), image, JPEG_QUALITY)
-        return params
+        return shot.params, generator.labels.fit_error(shot)
 
 
 def image_name(index: int) -> str:
@@ -365,10 +397,12 @@ def image_name(index: int) -> str:
     return f"face{index:07d}.jpg"
 
 
-def _write_pictures(job: _Job, count: int, workers: int) -> np.ndarray:
-    """Write pictures with `workers` processes (0: this one); real parameters (count, 62)."""
+def _write_pictures(job: _Job, count: int, workers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Write pictures with `workers` processes (0: this one); real parameters (count, 62) and the
+    `fit_error` (count,) of each."""
     labels = map_in_order(job.write, range(count), workers, chunk_size=16)
-    return np.stack(list(tqdm(labels, total=count, unit="face", disable=None)))
+    params, errors = zip(*tqdm(labels, total=count, unit="face", disable=None), strict=True)
+    return np.stack(params), np.array(errors)
 
 
 # ---------------------------------------------------------------- sets
@@ -382,7 +416,7 @@ def write_training_set(
     workers: int = 0,
     assets: str | os.PathLike | None = None,
     without: Sequence[str] = (),
-) -> None:
+) -> np.ndarray:
     """Write a training set in 3DDFA's files: pictures, their list, whitened parameters.
 
     List and parameters are written last, so that a broken-off set is not taken for a whole one.
@@ -395,6 +429,8 @@ def write_training_set(
         workers: processes; 0 draws in this one. The pictures do not depend on it.
         assets: folder of MakeHuman's assets to dress the heads in.
         without: names of INGREDIENTS, of what the pictures are to lack; nothing else changes.
+    Returns:
+        (count,) NME, percent, of the labels' landmarks from those drawn.
     """
     morphable = load_morphable(morphable_folder)
     source = _Source.of(morphable_folder, held_out=False, assets=assets, without=without)
@@ -404,10 +440,11 @@ def write_training_set(
     for name in (TRAINING_LIST, TRAINING_PARAMS):
         (output / name).unlink(missing_ok=True)
     job = _Job(source, images, seed, yaw_ranges_deg=np.tile([0.0, 90.0], (count, 1)))
-    params = _write_pictures(job, count, workers)
+    params, fit_errors = _write_pictures(job, count, workers)
     params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
     io.write_list(output / TRAINING_LIST, [image_name(i) for i in range(count)])
     io.write_pickle(output / TRAINING_PARAMS, params_w.astype(np.float32))
+    return fit_errors
 
 
 def write_test_set(
@@ -418,12 +455,12 @@ def write_test_set(
     workers: int = 0,
     assets: str | os.PathLike | None = None,
     without: Sequence[str] = (),
-) -> None:
+) -> np.ndarray:
     """Write a test set in AFLW2000-3D's files: held-out people, its proportions of |yaw|.
 
     `eval/attributes.csv` says what each picture shows.
-    The crops are taken to come from photos of 450 px, as AFLW2000-3D's do. Arguments are those of
-    `write_training_set`.
+    The crops are taken to come from photos of 450 px, as AFLW2000-3D's do. Arguments and result are
+    those of `write_training_set`.
     """
     source = _Source.of(morphable_folder, held_out=True, assets=assets, without=without)
     generator = _generator(source)
@@ -432,7 +469,7 @@ def write_test_set(
     (output / LIST).unlink(missing_ok=True)
     rng = np.random.default_rng(seed)
     job = _Job(source, images, seed, yaw_ranges_deg=sample_test_bins(count, rng))
-    params = _write_pictures(job, count, workers)
+    params, fit_errors = _write_pictures(job, count, workers)
     side = rng.integers(180, 321, count)
     start = rng.integers(1, PHOTO_SIZE - side[:, None], (count, 2))
     roi_box = np.concatenate([start, start + side[:, None]], 1).astype(np.float64)  # (N, 4)
@@ -456,6 +493,7 @@ def write_test_set(
     attributes = face_attributes(in_crop, pose_deg) | scene_attributes(scenes)
     write_attributes(output / EVAL / ATTRIBUTES_FILE, names, attributes)
     io.write_list(output / LIST, names)
+    return fit_errors
 
 
 def sample_test_bins(count: int, rng: np.random.Generator) -> np.ndarray:

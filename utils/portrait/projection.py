@@ -59,12 +59,11 @@ def fit_face(
     """
     count, middle = len(stiffness), image.mean(0)
     image = (image - middle).T  # (2, K)
-    flat = basis.reshape(points.size, count)  # (3 K, C)
     by_axis = (basis - basis.mean(0)).transpose(1, 0, 2).reshape(3, len(points) * count)
     penalty = np.append(np.zeros(4), stiffness**2)  # (4 + C,)
     turned, change = start, np.zeros(count)  # s R
     for _ in range(_FIT_ROUNDS):
-        moved = points + (flat @ change).reshape(points.shape)
+        moved = points + basis @ change
         x, y, z = turned @ (moved - moved.mean(0)).T
         zero = np.zeros_like(z)
         # of growing, and of turning about x, y and z; then of the coefficients
@@ -77,7 +76,5 @@ def fit_face(
         change = change + step[4:]
     camera = np.eye(4)
     camera[:3, :3] = turned
-    camera[:3, 3] = np.append(middle, 0) - turned @ (
-        points + (flat @ change).reshape(points.shape)
-    ).mean(0)
+    camera[:3, 3] = np.append(middle, 0) - turned @ (points + basis @ change).mean(0)
     return camera, change
