@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import itertools
 import logging
 import math
@@ -64,6 +65,10 @@ LEAST = {
     "--save-freq": 1,
     "--print-freq": 1,
 }  # of the numeric flags
+
+_SYNC_BUFFERS = "forward_sync_buffers"  # as PyTorch calls it from 2.15 on
+if _SYNC_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
+    _SYNC_BUFFERS = "broadcast_buffers"
 
 log = logging.getLogger("train")
 
@@ -309,7 +314,8 @@ def distribute(args: argparse.Namespace, model: SynergyNet, world_size: int) -> 
     if world_size == 1:
         return model
     # buffers are the same bases everywhere, and batch-norm statistics that rank 0 saves
-    return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+    kept = {_SYNC_BUFFERS: False}
+    return DistributedDataParallel(model, gradient_as_bucket_view=True, **kept)
 
 
 def train(args: argparse.Namespace, place: parallel.Place) -> int:
