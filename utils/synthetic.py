@@ -48,6 +48,7 @@ from utils.params import (
     MorphableModel,
     load_morphable,
 )
+from utils.portrait.geometry import project_to_crop
 from utils.portrait.makehuman import load_wardrobe
 from utils.portrait.projection import fit_face, perspective_camera, project
 from utils.portrait.scene import WITHOUT
@@ -161,9 +162,8 @@ class LabelSampler:
 
     def fit_error(self, shot: Shot) -> float:
         """How far the label's landmarks are from those drawn: NME, percent."""
-        drawn = project(shot.camera, self.landmark_mean + self.basis @ shot.face)  # (68, 3), y up
-        drawn[:, 1] = IMG_SIZE + 1 - drawn[:, 1]
-        decoded = decode_landmarks(self, shot.params[None])  # (1, 3, 68), y down
+        drawn = project_to_crop(shot.camera, self.landmark_mean + self.basis @ shot.face)  # (68, 3)
+        decoded = decode_landmarks(self, shot.params[None])  # (1, 3, 68)
         return 100 * float(landmark_nme(decoded, drawn.T[None])[0])
 
     def _crop(self, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
