@@ -36,6 +36,7 @@ from backbone_nets import BACKBONES
 from loss_definition import SynergyLoss
 from model_building import SynergyNet
 from utils import checkpoint, ddfa, io, parallel
+from utils.mirror import mirror_targets
 from utils.optimization import (
     OPTIMIZERS,
     WARMUP_FACTOR,
@@ -91,6 +92,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--optimizer", default="sgd", choices=OPTIMIZERS, help="adamw learns sooner (%(default)s)")
     add("--epochs", type=int, default=80, help="last epoch (%(default)s)")
     add("--start-epoch", type=int, default=1, help="first epoch; --resume overrides it")
+    add("--mirror", action="store_true", help="show crops as mirror images every second epoch")
     add("--warmup", type=int, default=5, help=f"epochs at {WARMUP_FACTOR} x base lr (%(default)s)")
     add("--milestones", type=int_list, default=[48, 64], help="lr x 0.2 after these (48,64)")
     add("--ema", type=float, default=0.0, help="decay of averaged weights, e.g. 0.998; 0: none")
@@ -230,8 +232,8 @@ def validation_folder(args: argparse.Namespace) -> tuple[Path, bool]:
     return folder, chooses and bool(args.validation)
 
 
-def load_crops(args: argparse.Namespace) -> ddfa.TrainingCrops:
-    """The training set that the flags name.
+def load_crops(args: argparse.Namespace, model: SynergyNet) -> ddfa.TrainingCrops:
+    """The training set that the flags name, for a model.
 
     Raises:
         InputError: it is missing, damaged, or smaller than a batch.
@@ -244,6 +246,8 @@ def load_crops(args: argparse.Namespace) -> ddfa.TrainingCrops:
     crops = ddfa.TrainingCrops(args.root, args.filelists_train, args.param_fp_train, args.seed)
     if len(crops) < args.batch_size:
         raise io.InputError(f"--batch-size {args.batch_size}: there are {len(crops)} images only")
+    if args.mirror:
+        crops = crops.with_mirror_images(mirror_targets(crops.params_w, model))
     return crops
 
 
@@ -344,7 +348,7 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
         averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.ema))
     result = model if averaged is None else averaged.module
     criterion = SynergyLoss(args.recipe)
-    crops = load_crops(args)
+    crops = load_crops(args, model)
     position = restore(args, model, optimizer, averaged, crops.fingerprint())
     first, steps = position["epoch"] + 1, len(crops) // args.batch_size
     done = position["epoch"] * steps + position["step"]

@@ -265,6 +265,17 @@ def test_resuming_with_other_flags_or_data_is_told(flags, tmp_path, data, capsys
     assert "trained on other data" in capsys.readouterr().err
 
 
+def test_training_with_mirror_images_is_another_run(flags, tmp_path, capsys):
+    assert run(flags, "--mirror") == 0
+    with_mirror = torch.load(saved(tmp_path, 2), weights_only=True)["state_dict"]
+    resumed = {**flags, "--resume": saved(tmp_path, 1)}
+    assert run(resumed) == 2
+    assert "error: " in capsys.readouterr().err
+    assert run(flags) == 0
+    without = torch.load(saved(tmp_path, 2), weights_only=True)["state_dict"]
+    assert any(not torch.equal(with_mirror[name], without[name]) for name in without)
+
+
 def test_resume_in_an_epoch_keeps_the_batch_size(flags, tmp_path, capsys):
     assert run(flags | {"--epochs": 1}) == 0
     middle = tmp_path / "middle.pth.tar"

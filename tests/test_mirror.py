@@ -13,6 +13,7 @@ from utils.mirror import (
     mirror_landmarks,
     mirror_params,
     mirror_rotation,
+    mirror_targets,
 )
 from utils.params import OPEN_FOLDER, POSE, MorphableModel, load_morphable
 from utils.pose import Pose, compose_camera, compose_rotation, exact_angles
@@ -125,6 +126,14 @@ def test_mirrored_parameters_decode_to_mirrored_landmarks(name, tolerance_px, re
     found = decode(face, mirror_params(params, derive_mirror(face)))
     distance = (found - expected).norm(dim=1)  # (B, 68) px
     assert distance.mean() < tolerance_px
+
+
+def test_mirrored_targets_decode_to_mirrored_landmarks(open_model):
+    params_w = torch.randn(40, 62, generator=torch.Generator().manual_seed(1))
+    model = build_model("mobilenet_025", morphable=open_model)
+    expected = mirror_landmarks(model.landmarks(params_w))
+    found = model.landmarks(mirror_targets(params_w, open_model))
+    assert (found - expected).norm(dim=1).mean() < OPEN_LANDMARK_TOLERANCE_PX
 
 
 def test_a_symmetric_model_is_mirrored_exactly(open_model):

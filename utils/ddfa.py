@@ -28,7 +28,7 @@ from utils.packed import hash_names, open_packed
 from utils.params import IMG_SIZE, N_LANDMARKS, N_PARAMS, PIXEL_MEAN, PIXEL_STD, ROOT
 
 JITTER_RANGE = (0.6, 1.4)
-JITTER_STREAM = 1  # of random numbers, beside the order of the images
+JITTER_STREAM, MIRROR_STREAM = 1, 2  # of random numbers, beside the order of the images
 ROUND_TO_FLOOR = -0.5 + 1e-4  # added before rounding; the rest keeps whole numbers what they are
 ERASE_PROBABILITY = 0.01
 
@@ -221,12 +221,24 @@ class TrainingCrops:
             )
         self.pixels = open_packed(self.root, self.names) if self.root.is_file() else None
         self.factors, self.order = self._draw_jitter(epoch=0)
+        self.mirrored_params_w = None  # (N, 62) where mirror images are shown too
+        self.is_mirrored = np.zeros(len(self), bool)
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def with_mirror_images(self, mirrored_params_w: torch.Tensor) -> TrainingCrops:
+        """The same crops, each of which is shown as its mirror image in every second epoch.
+
+        Args:
+            mirrored_params_w: (N, 62) whitened targets of the flipped crops.
+        """
+        other = copy.copy(self)
+        other.mirrored_params_w = mirrored_params_w
+        return other.at_epoch(0)
+
     def batch(self, rows: list[int]) -> Batch:
-        """Read and jitter the images of these rows.
+        """Read, mirror and jitter the images of these rows.
 
         Raises:
             InputError: none of them is readable.
@@ -239,6 +251,8 @@ class TrainingCrops:
             except io.InputError as error:
                 unreadable.append(str(error))
                 continue
+            if self.is_mirrored[row]:
+                image = cv2.flip(image, 1)
             images[place] = jitter_colours(image, self.factors[row], self.order[row])
             readable.append(place)
         if not readable:
@@ -248,7 +262,14 @@ class TrainingCrops:
             missing = np.setdiff1d(np.arange(len(rows)), readable)
             stand_ins = np.resize(readable, len(missing))
             images[missing], rows[missing] = images[stand_ins], rows[stand_ins]
-        return Batch(torch.from_numpy(images), self.params_w[rows], rows, unreadable)
+        return Batch(torch.from_numpy(images), self._targets(rows), rows, unreadable)
+
+    def _targets(self, rows: torch.Tensor) -> torch.Tensor:
+        """Whitened parameters (B, 62) of rows (B,) as they are shown in this epoch."""
+        if self.mirrored_params_w is None:
+            return self.params_w[rows]
+        is_mirrored = torch.from_numpy(self.is_mirrored)[rows, None]  # (B, 1)
+        return torch.where(is_mirrored, self.mirrored_params_w[rows], self.params_w[rows])
 
     def read(self, row: int) -> np.ndarray:
         """The crop as it is stored, (120, 120, 3) uint8 BGR.
@@ -262,12 +283,17 @@ class TrainingCrops:
         """SHA-256 of names and targets: a run can go on only with the data it began with."""
         digest = hashlib.sha256(hash_names(self.names).encode())
         digest.update(self.params_w.numpy())
+        if self.mirrored_params_w is not None:
+            digest.update(self.mirrored_params_w.numpy())
         return digest.hexdigest()
 
     def at_epoch(self, epoch: int) -> TrainingCrops:
         """The same crops with the jitter of another epoch; names and parameters are shared."""
         other = copy.copy(self)
         other.factors, other.order = self._draw_jitter(epoch)
+        if self.mirrored_params_w is not None:
+            first = np.random.default_rng((self.seed, MIRROR_STREAM)).integers(2, size=len(self))
+            other.is_mirrored = (first + epoch) % 2 == 1
         return other
 
     def _draw_jitter(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:

@@ -147,6 +147,18 @@ def mirror_params(params: Tensor, mirror: FaceMirror) -> Tensor:
     return torch.cat([camera.flatten(1), face], dim=1)
 
 
+def mirror_targets(params_w: Tensor, face: MorphableModel | nn.Module) -> Tensor:
+    """Whitened parameters of the flipped crops, (N, 62) float32; see `mirror_params`.
+
+    Args:
+        params_w: (N, 62) whitened. Not modified.
+        face: their morphable model, or a SynergyNet, which carries the same tensors.
+    """
+    mean, std = face.param_mean.double().cpu(), face.param_std.double().cpu()
+    mirrored = mirror_params(params_w * std + mean, derive_mirror(face))
+    return ((mirrored - mean) / std).float()
+
+
 def mean_params(first: Tensor, second: Tensor) -> Tensor:
     """The face halfway between two: cameras by scale, rotation on SO(3) and translation.
 
