@@ -25,6 +25,8 @@ from utils.evaluation import ImageErrors, image_errors, network_source, read_tru
 from utils.inference import choose_device
 from utils.statistics import bootstrap_interval
 
+FAR_OFF_PERCENT, FAR_OFF_DEG = 10, 15  # NME; mean of the three angles
+
 
 def format_table(errors: ImageErrors, attributes: dict[str, np.ndarray]) -> str:
     """Markdown: a row for each value of each attribute, and one for all."""
@@ -48,6 +50,15 @@ def _row(attribute: str, value: str, errors: ImageErrors, chosen: np.ndarray) ->
     return f"| {attribute} | {value} | {chosen.sum()} | {nme.mean():.2f} | {interval} | {mae} |"
 
 
+def format_failures(errors: ImageErrors) -> str:
+    """How many faces, and heads, are far off."""
+    mae = np.zeros(0) if errors.exact is None else np.abs(errors.exact).mean(1)
+    return (
+        f"off by more than {FAR_OFF_PERCENT} %: {(100 * errors.nme > FAR_OFF_PERCENT).sum()}; "
+        f"by more than {FAR_OFF_DEG} degrees: {(mae > FAR_OFF_DEG).sum()}"
+    )
+
+
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
@@ -68,6 +79,7 @@ def main(args: argparse.Namespace) -> int:
     errors = image_errors(source.predict(), read_truth(crops, model))
     print(f"{args.weights} on {args.data}; means over images\n")
     print(format_table(errors, attributes))
+    print(f"\n{format_failures(errors)}")
     return 0
 
 

@@ -26,6 +26,14 @@ def test_table_by_hand():
     assert last == "| mouth | wide open | 2 | 2.00 | 2.00 to 2.00 | 2.50 |"
 
 
+def test_failures_by_hand():
+    exact = np.array([[15.0, -16, 15], [0, 0, 44], [np.nan, np.nan, np.nan]])
+    errors = ImageErrors(nme=np.array([0.1, 0.11, 0.2]), exact=exact)
+    expected = "off by more than 10 %: 2; by more than 15 degrees: 1"
+    assert breakdown.format_failures(errors) == expected
+    assert breakdown.format_failures(ImageErrors(nme=errors.nme, exact=None)).endswith(": 0")
+
+
 @pytest.fixture
 def weights(tmp_path):
     model = build_model("mobilenet_025", morphable=load_morphable(OPEN_FOLDER))

@@ -1,0 +1,83 @@
+"""What a detector's box costs: errors on photos cut by the detector, a second time, and by labels.
+
+    python benchmarks/detected_crops.py --photos AFLW2000-3D
+
+AFLW2000-3D's photos (`.jpg` with `.mat`) go the way of `singleImage.py`, without the benchmark's
+black border. Of several faces found, the one nearest to the label counts; photos in which none is
+found are counted and left out of all columns. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from synergy3DMM import OPEN_WEIGHTS, SynergyNet
+from utils import io
+from utils.aflw2000 import read_label
+from utils.crop import roi_box_from_landmarks
+from utils.metrics import landmark_nme
+
+
+def errors(photo: Path, once: SynergyNet, twice: SynergyNet) -> list[float]:
+    """NME, percent, of the detector's crop, of a second look and of the label's crop.
+
+    An entry is nan where no face is found.
+    """
+    image, truth = io.read_image(photo), read_label(photo.with_suffix(".mat")).landmarks
+    found = [net.predict([image]).landmarks for net in (once, twice)]
+    box = roi_box_from_landmarks(truth[:2], image.shape[1], image.shape[0])[None]
+    found.append(once.predict_crops([image], np.zeros(1, int), box, box).landmarks)
+    return [_nearest(landmarks, truth) for landmarks in found]
+
+
+def _nearest(landmarks: np.ndarray, truth: np.ndarray) -> float:
+    """Least NME, percent, of faces (N, 3, 68) from one (3, 68); nan of none."""
+    if not len(landmarks):
+        return float("nan")
+    return 100 * float(landmark_nme(landmarks, np.repeat(truth[None], len(landmarks), 0)).min())
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--photos", required=True, help="folder of .jpg files with their .mat")
+    add("-w", "--weights", default=str(OPEN_WEIGHTS), help="default: the open ones")
+    add("-a", "--arch", help="default: the checkpoint's, else mobilenet_v2")
+    add("--morphable", help="3DMM folder (default: the checkpoint's)")
+    add("--whitening", help="param_whitening.pkl that the weights were trained with")
+    add("--detector", default="auto", help="as singleImage.py's (%(default)s)")
+    return parser
+
+
+def main(args: argparse.Namespace) -> int:
+    photos = sorted(f for f in Path(args.photos).glob("*.jpg") if f.with_suffix(".mat").is_file())
+    if not photos:
+        raise io.InputError(f"{args.photos}: no .jpg with a .mat in it")
+    once, twice = (
+        SynergyNet(
+            args.weights,
+            arch=args.arch,
+            morphable=args.morphable,
+            whitening=args.whitening,
+            detector=args.detector,
+            refine_crop=second_look,
+        )
+        for second_look in (False, True)
+    )
+    scores = np.array([errors(photo, once, twice) for photo in tqdm(photos, disable=None)])
+    is_found = np.isfinite(scores).all(1)
+    print(f"{args.weights}: faces found in {is_found.sum()} of {len(photos)} photos\n")
+    print("| crop of the detector's box | a second look | crop of the label |\n|---:|---:|---:|")
+    print("| " + " | ".join(f"{score:.2f}" for score in scores[is_found].mean(0)) + " |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(io.run_command(main, get_args_parser().parse_args()))
