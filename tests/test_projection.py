@@ -105,6 +105,18 @@ def test_fit_finds_a_changed_face_or_none(stiffness):
     np.testing.assert_allclose(seen[:, 2].mean(), 0, atol=1e-9)
 
 
+def test_a_fit_goes_on_where_another_stopped():
+    points, rotation, centre = scene(5)
+    basis, stiffness = np.random.default_rng(1).normal(size=(68, 3, 5)), np.full(5, 2.0)
+    image = project(perspective_camera(rotation, centre, 700.0), points)[:, :2]
+    whole = fit_face(points, basis, stiffness, image, rotation, rounds=3)
+    camera, change = fit_face(points, basis, stiffness, image, rotation, rounds=1)
+    assert np.abs(change - whole[1]).max() > 1e-4
+    resumed = fit_face(points, basis, stiffness, image, camera[:3, :3], change, rounds=2)
+    for one, other in zip(resumed, whole, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)
+
+
 def test_no_face_close_by_costs_less():
     points, rotation, centre = scene(4)
     basis, stiffness = np.random.default_rng(1).normal(size=(68, 3, 5)), np.full(5, 2.0)

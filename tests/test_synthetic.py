@@ -164,8 +164,8 @@ def test_labels_have_the_people_sampled_however_near_the_camera(generator, monke
 
     sampled = faces_of(1e4)[:, 0]
     near, drawn = faces_of(CAMERA_DISTANCES_M[0]).swapaxes(0, 1) - sampled
-    assert np.sqrt((near**2).mean()) < 0.08
-    assert np.abs(near.mean(0)).max() < 0.15
+    assert np.sqrt((near**2).mean()) < 0.01
+    assert np.abs(near.mean(0)).max() < 0.02
     assert np.sqrt((drawn**2).mean()) > 0.4  # what the camera adds has been taken off
 
 

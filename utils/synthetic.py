@@ -69,7 +69,7 @@ PHOTO_SIZE = 450  # px, of AFLW2000-3D's photos
 CAMERA_DISTANCES_M = (0.5, 5.0)
 # A change of a coefficient by its spread costs as much as one coordinate off by this much.
 LABEL_STIFFNESS_UM = 1_700.0
-_LABEL_ROUNDS = 2  # of fitting; they leave labels a twentieth of the spread off those sampled
+_LABEL_ROUNDS = 3  # of fitting, a step each; labels are then 3e-4 of the spread off those sampled
 _ANGLE_LIMITS_DEG = np.array([[-1], [1]]) * (50, 90, 45, 75)  # of nod, turn, lift and tilt
 WIDE_MOUTHS = 0.06  # share of faces whose expression is among the fifth with the widest mouths
 AFLW2000_YAW_COUNTS = (1312, 383, 305)  # images with |yaw| in [0, 30], (30, 60], (60, 90] degrees
@@ -148,13 +148,16 @@ class LabelSampler:
         sampled = np.concatenate([shape, _blend(self.expressions, rng)])  # (50,)
         rotation = sample_rotation(rng, yaw_range_deg)
         distance = 1e6 * np.exp(rng.uniform(*np.log(CAMERA_DISTANCES_M)))  # micrometres
-        change = np.zeros_like(sampled)
+        turned, change = rotation, np.zeros_like(sampled)
         for _ in range(_LABEL_ROUNDS):
             face = sampled - change
             landmarks = self.landmark_mean + self.basis @ face
             camera = perspective_camera(rotation, landmarks.mean(0), distance)
             image = project(camera, landmarks)[:, :2]
-            fitted, change = fit_face(landmarks, self.basis, self.stiffness, image, rotation)
+            fitted, change = fit_face(
+                landmarks, self.basis, self.stiffness, image, turned, change, rounds=1
+            )
+            turned = fitted[:3, :3]
         to_crop = self._crop(project(fitted, landmarks + self.basis @ change)[:, :2], rng)
         params = np.concatenate([(to_crop @ fitted)[:3].reshape(N_POSE), face + change])
         drawn = (face, to_crop @ camera)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 _NEAREST = 0.1  # of the camera's distance: what comes closer, shoulders below the crop, stays there
-_FIT_ROUNDS = 3  # of Gauss-Newton; the fourth changes 1e-6 of the face's size
+FIT_ROUNDS = 3  # of Gauss-Newton; the fourth changes 1e-6 of the face's size
 
 
 def perspective_camera(rotation: np.ndarray, centre: np.ndarray, distance: float) -> np.ndarray:
@@ -44,6 +44,8 @@ def fit_face(
     stiffness: np.ndarray,
     image: np.ndarray,
     start: np.ndarray,
+    change: np.ndarray | None = None,
+    rounds: int = FIT_ROUNDS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The weak-perspective camera and the changed face nearest to image points, by least squares.
 
@@ -53,6 +55,8 @@ def fit_face(
         stiffness: (C,) what a change of 1 of each coefficient costs, as a distance in the image.
         image: (K, 2), y up. Not modified.
         start: (3, 3) scaled rotation near the wanted one. Not modified.
+        change: (C,) changes of the coefficients to start from; None: 0. Not modified.
+        rounds: steps of Gauss-Newton.
     Returns:
         (4, 4) camera [s R | t; 0 0 0 1]; the points' mean depth is 0, as depth is not seen.
         (C,) changes of the coefficients.
@@ -61,8 +65,8 @@ def fit_face(
     image = (image - middle).T  # (2, K)
     by_axis = (basis - basis.mean(0)).transpose(1, 0, 2).reshape(3, len(points) * count)
     penalty = np.append(np.zeros(4), stiffness**2)  # (4 + C,)
-    turned, change = start, np.zeros(count)  # s R
-    for _ in range(_FIT_ROUNDS):
+    turned, change = start, np.zeros(count) if change is None else change  # s R
+    for _ in range(rounds):
         moved = points + basis @ change
         x, y, z = turned @ (moved - moved.mean(0)).T
         zero = np.zeros_like(z)
