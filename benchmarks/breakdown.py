@@ -52,11 +52,13 @@ def _row(attribute: str, value: str, errors: ImageErrors, chosen: np.ndarray) ->
 
 def format_failures(errors: ImageErrors) -> str:
     """How many faces, and heads, are far off."""
-    mae = np.zeros(0) if errors.exact is None else np.abs(errors.exact).mean(1)
-    return (
-        f"off by more than {FAR_OFF_PERCENT} %: {(100 * errors.nme > FAR_OFF_PERCENT).sum()}; "
-        f"by more than {FAR_OFF_DEG} degrees: {(mae > FAR_OFF_DEG).sum()}"
-    )
+    faces = (100 * errors.nme > FAR_OFF_PERCENT).sum()
+    text = f"faces off by more than {FAR_OFF_PERCENT} %: {faces} of {len(errors.nme)}"
+    if errors.exact is None:
+        return text
+    mae = np.abs(errors.exact).mean(1)  # nan where the head's pose is not known
+    heads = (mae > FAR_OFF_DEG).sum()
+    return f"{text}; heads by more than {FAR_OFF_DEG} degrees: {heads} of {np.isfinite(mae).sum()}"
 
 
 def get_args_parser() -> argparse.ArgumentParser:

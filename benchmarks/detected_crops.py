@@ -2,9 +2,10 @@
 
     python benchmarks/detected_crops.py --photos AFLW2000-3D
 
-AFLW2000-3D's photos (`.jpg` with `.mat`) go the way of `singleImage.py`, without the benchmark's
-black border. Of several faces found, the one nearest to the label counts; photos in which none is
-found are counted and left out of all columns. Prints a Markdown table.
+AFLW2000-3D's photos (`.jpg` with `.mat`) go the way of `singleImage.py`: without the benchmark's
+black border, which only a second look (`--refine-crop`) has. Of several faces found, the nearest to
+the label counts; photos in which none is found are counted and left out of all columns. Prints a
+Markdown table.
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ def errors(photo: Path, once: SynergyNet, twice: SynergyNet) -> list[float]:
     An entry is nan where no face is found.
     """
     image, truth = io.read_image(photo), read_label(photo.with_suffix(".mat")).landmarks
-    found = [net.predict([image]).landmarks for net in (once, twice)]
     box = roi_box_from_landmarks(truth[:2], image.shape[1], image.shape[0])[None]
+    if not (box[:, :2] < box[:, 2:]).all():
+        raise io.InputError(f"{photo}: its label's landmarks lie outside of it, or on one spot")
+    boxes = [once.detect(image)]
+    found = [net.predict([image], boxes).landmarks for net in (once, twice)]
     found.append(once.predict_crops([image], np.zeros(1, int), box, box).landmarks)
     return [_nearest(landmarks, truth) for landmarks in found]
 
@@ -72,7 +76,9 @@ def main(args: argparse.Namespace) -> int:
         for second_look in (False, True)
     )
     scores = np.array([errors(photo, once, twice) for photo in tqdm(photos, disable=None)])
-    is_found = np.isfinite(scores).all(1)
+    is_found = ~np.isnan(scores).any(1)
+    if not is_found.any():
+        raise io.InputError(f"{args.photos}: no face found in any of {len(photos)} photos")
     print(f"{args.weights}: faces found in {is_found.sum()} of {len(photos)} photos\n")
     print("| crop of the detector's box | a second look | crop of the label |\n|---:|---:|---:|")
     print("| " + " | ".join(f"{score:.2f}" for score in scores[is_found].mean(0)) + " |")

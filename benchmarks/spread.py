@@ -46,8 +46,9 @@ def describe_poses(pose: Pose) -> dict[str, str]:
     beyond = [100 * np.mean(yaw > limit) for limit in (30, 60)]
     rows = {"turned beyond 30 / 60 degrees, %": _join(beyond, digits=0)}
     for name in ("pitch", "roll"):
-        ends = np.percentile(getattr(pose, name)[yaw < 30], [1, 99])
-        rows[f"{name} of faces turned less than 30, 1st to 99th"] = _join(ends, "to", 0)
+        angles = getattr(pose, name)[yaw < 30]
+        ends = _join(np.percentile(angles, [1, 99]), "to", 0) if len(angles) else "-"
+        rows[f"{name} of faces turned less than 30, 1st to 99th"] = ends
     return rows
 
 
@@ -77,6 +78,8 @@ def compare_labels(path: str, count: int) -> dict[str, tuple[str, str]]:
     model = LandmarkModel.of(morphable)
     mean, basis = model.mean / 1000, np.concatenate([model.shp, model.expr], axis=2) / 1000  # mm
     landmarks = upright_landmarks(path)
+    if not len(landmarks) or (np.ptp(landmarks[..., :2], axis=1) == 0).any():
+        raise io.InputError(f"{path}: no faces in it, or one whose landmarks span no area")
     spread = np.concatenate([head.identities.std(0), head.expressions.std(0)])
     found = fit(landmarks, mean, basis * spread)[0] * spread  # (N, 50)
     faces = mean + np.einsum("kcs,ns->nkc", basis, found)
@@ -147,12 +150,12 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     io.require_at_least(args, {"--count": 1, "--most": 1})
-    if not args.labels and not (args.real and args.drawn):
+    if bool(args.real) != bool(args.drawn) or not (args.labels or args.real):
         raise io.InputError("nothing to compare; give --labels, or --real and --drawn")
     rows = {}
     if args.labels:
         rows |= compare_labels(args.labels, args.count)
-    if args.real and args.drawn:
+    if args.real:
         real, drawn = (describe_pictures(f, args.most) for f in (args.real, args.drawn))
         rows |= {name: (real[name], drawn[name]) for name in real}
     print("| | real | drawn |\n|---|---:|---:|")

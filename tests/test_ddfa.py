@@ -181,13 +181,12 @@ def test_npy_parameters_are_read_too(crops_folder):
 
 def test_mirror_images_come_every_second_epoch_with_their_own_targets(crops_folder):
     crops = training_crops(crops_folder)
-    crops.factors[:] = 1  # no jitter
     mirrored = crops.with_mirror_images(-crops.params_w)
     rows = list(range(len(crops)))
     stored = np.stack([crops.read(row) for row in rows])
     epochs = [mirrored.at_epoch(epoch) for epoch in (1, 2)]
     for epoch in epochs:
-        epoch.factors[:] = 1
+        epoch.factors[:] = 1  # no jitter
         assert 0 < epoch.is_mirrored.sum() < len(crops)
         batch = epoch.batch(rows)
         flip = epoch.is_mirrored
@@ -196,7 +195,6 @@ def test_mirror_images_come_every_second_epoch_with_their_own_targets(crops_fold
         signs = torch.from_numpy(1 - 2.0 * flip[:, None])
         assert torch.equal(batch.params_w, (signs * crops.params_w).float())
     assert (epochs[0].is_mirrored != epochs[1].is_mirrored).all()
-    assert mirrored.fingerprint() != crops.fingerprint()  # a run goes on only as it began
 
 
 def epoch_batches(folder: Path, epoch: int, seed: int = 0, **options) -> list[torch.Tensor]:

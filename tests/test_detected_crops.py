@@ -24,8 +24,9 @@ def test_the_nearest_face_counts():
     assert np.isnan(detected_crops._nearest(others[:0], truth))
 
 
-def test_a_face_that_fills_its_photo(tmp_path, capsys):
-    """Photos as large as the label's crop: its column is the benchmark's error without border."""
+@pytest.fixture
+def photos(tmp_path):
+    """Two crops of the open test set, put back into black photos, with their labels."""
     crops = EvaluationCrops(OPEN_TEST_FOLDER)
     for row in range(2):
         start, side = crops.labels.roi_box[row, :2], np.ptp(crops.labels.roi_box[row, ::2])
@@ -37,11 +38,24 @@ def test_a_face_that_fills_its_photo(tmp_path, capsys):
         cv2.imwrite(str(tmp_path / f"{row}.jpg"), photo)
         label = {"pt3d_68": crops.labels.landmarks[row], "Pose_Para": np.zeros((1, 7))}
         scipy.io.savemat(tmp_path / f"{row}.mat", label)
-    assert run("--photos", tmp_path, "--detector", "none") == 0
+    return tmp_path
+
+
+def test_the_label_helps_and_so_does_a_second_look(photos, capsys):
+    assert run("--photos", photos, "--detector", "none") == 0
     *_, row = capsys.readouterr().out.splitlines()
     whole_photo, second_look, label = (float(x) for x in row.strip("| ").split(" | "))
     assert label < 5 < whole_photo
     assert second_look < whole_photo
+
+
+def test_no_face_is_nan_and_a_label_elsewhere_one_line(photos, capsys):
+    net = detected_crops.SynergyNet(detector=lambda photo: np.empty((0, 5)))
+    assert np.isnan(detected_crops.errors(photos / "0.jpg", net, net)[:2]).all()
+    label = {"pt3d_68": np.full((3, 68), 1e4), "Pose_Para": np.zeros((1, 7))}
+    scipy.io.savemat(photos / "0.mat", label)
+    assert run("--photos", photos, "--detector", "none") == 2
+    assert "0.jpg: its label's landmarks lie outside" in capsys.readouterr().err
 
 
 def test_a_folder_without_photos_is_one_line(tmp_path, capsys):

@@ -65,6 +65,18 @@ def test_pictures_made_up(tmp_path, capsys):
     assert rows["sharpness (median absolute Laplacian)"] == "0.0 | 0.0"
 
 
+def test_no_frontal_face_is_a_dash():
+    profile = np.array([80.0])
+    assert list(spread.describe_poses(Pose(profile, profile, profile)).values())[1:] == ["-", "-"]
+
+
+@pytest.mark.parametrize("labels", [np.zeros((0, 3, 68)), np.zeros((1, 3, 68))])
+def test_labels_without_faces_are_one_line(labels, tmp_path, capsys):
+    np.save(tmp_path / "labels.npy", labels)
+    assert run("--labels", tmp_path / "labels.npy") == 2
+    assert "labels.npy: no faces in it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flags", [(), ("--real", "here"), ("--real", "here", "--drawn", "here")])
 def test_nothing_to_compare_is_one_line(flags, capsys):
     assert run(*flags) == 2

@@ -221,7 +221,7 @@ class TrainingCrops:
             )
         self.pixels = open_packed(self.root, self.names) if self.root.is_file() else None
         self.factors, self.order = self._draw_jitter(epoch=0)
-        self.mirrored_params_w = None  # (N, 62) where mirror images are shown too
+        self.mirrored_params_w: torch.Tensor | None = None  # (N, 62) with mirror images
         self.is_mirrored = np.zeros(len(self), bool)
 
     def __len__(self) -> int:
@@ -283,12 +283,10 @@ class TrainingCrops:
         """SHA-256 of names and targets: a run can go on only with the data it began with."""
         digest = hashlib.sha256(hash_names(self.names).encode())
         digest.update(self.params_w.numpy())
-        if self.mirrored_params_w is not None:
-            digest.update(self.mirrored_params_w.numpy())
         return digest.hexdigest()
 
     def at_epoch(self, epoch: int) -> TrainingCrops:
-        """The same crops with the jitter of another epoch; names and parameters are shared."""
+        """The same crops with jitter and mirror images of another epoch; the rest is shared."""
         other = copy.copy(self)
         other.factors, other.order = self._draw_jitter(epoch)
         if self.mirrored_params_w is not None:

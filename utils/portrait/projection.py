@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 _NEAREST = 0.1  # of the camera's distance: what comes closer, shoulders below the crop, stays there
-FIT_ROUNDS = 3  # of Gauss-Newton; the fourth changes 1e-6 of the face's size
+_FIT_ROUNDS = 3  # of Gauss-Newton; the fourth changes 1e-6 of the face's size
 
 
 def perspective_camera(rotation: np.ndarray, centre: np.ndarray, distance: float) -> np.ndarray:
@@ -45,7 +45,7 @@ def fit_face(
     image: np.ndarray,
     start: np.ndarray,
     change: np.ndarray | None = None,
-    rounds: int = FIT_ROUNDS,
+    rounds: int = _FIT_ROUNDS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The weak-perspective camera and the changed face nearest to image points, by least squares.
 
@@ -65,7 +65,8 @@ def fit_face(
     image = (image - middle).T  # (2, K)
     by_axis = (basis - basis.mean(0)).transpose(1, 0, 2).reshape(3, len(points) * count)
     penalty = np.append(np.zeros(4), stiffness**2)  # (4 + C,)
-    turned, change = start, np.zeros(count) if change is None else change  # s R
+    change = np.zeros(count) if change is None else change
+    turned = start  # s R
     for _ in range(rounds):
         moved = points + basis @ change
         x, y, z = turned @ (moved - moved.mean(0)).T
