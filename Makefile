@@ -13,7 +13,7 @@ train: env
 	PYTHON=$(RUN) bash train_script.sh $(ARGS)
 
 test: env
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --dist loadfile
 
 lint: env
 	$(VENV)/bin/ruff check .
