@@ -68,6 +68,7 @@ exec "$PYTHON" main_train.py \
     --param-fp-train synthetic_data/param_all_norm_v201.pkl \
     --validation synthetic_data/validation \
     --optimizer adamw \
+    --mirror \
     --warmup 0 \
     --workers "$WORKERS" \
     --save_val_freq 1 \

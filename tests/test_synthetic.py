@@ -12,7 +12,7 @@ import torch
 
 from prepare_data import get_args_parser, main
 from utils import io, synthetic
-from utils.crop import roi_box_from_landmarks
+from utils.crop import CROP_FACTOR, roi_box_from_landmarks
 from utils.ddfa import EvaluationCrops, TrainingCrops
 from utils.io import run_command
 from utils.metrics import landmark_nme
@@ -26,6 +26,7 @@ from utils.pose import decode_pose
 from utils.rasterize import rasterize
 from utils.synthetic import (
     CAMERA_DISTANCES_M,
+    EXACT_CROPS,
     TRAINING_IMAGES,
     TRAINING_LIST,
     TRAINING_PARAMS,
@@ -132,6 +133,24 @@ def test_head_covers_the_face_of_the_label(generator, morphable):
         assert (covered & ~surface.mask).mean() < SILHOUETTE_SHARE
         head_depth = surface.depth_mm[covered] / surface.mm_px
         assert np.median(np.abs(head_depth - depth[covered])) < 0.05
+
+
+def test_half_of_the_training_crops_are_cut_as_exactly_as_test_crops(generator):
+    def box(labels, seed):
+        params = labels.sample(np.random.default_rng(seed))
+        found = decode_landmarks(labels, params[None])[0, :2]
+        middle = (found.max(1) + found.min(1)) / 2
+        return np.array([*middle, np.ptp(found, axis=1).max()])
+
+    exact = [IMG_SIZE / 2, IMG_SIZE / 2, IMG_SIZE / CROP_FACTOR]
+    loose = dataclasses.replace(generator.labels, crop_jitter=True)
+    boxes = np.stack([box(loose, seed) for seed in range(300)])
+    is_exact = np.abs(boxes - exact).max(1) < 0.01
+    assert abs(is_exact.mean() - EXACT_CROPS) < 0.1
+    assert (boxes[~is_exact].std(0) > 3).all()
+    tight = dataclasses.replace(generator.labels, crop_jitter=False)
+    for seed in range(5):
+        np.testing.assert_allclose(box(tight, seed), exact, atol=0.01)
 
 
 def test_labels_are_near_what_is_drawn_and_the_nearer_the_further_the_camera(generator):

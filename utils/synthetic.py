@@ -69,8 +69,11 @@ PHOTO_SIZE = 450  # px, of AFLW2000-3D's photos
 CAMERA_DISTANCES_M = (0.5, 5.0)
 # A change of a coefficient by its spread costs as much as one coordinate off by this much.
 LABEL_STIFFNESS_UM = 1_700.0
-_LABEL_ROUNDS = 3  # of fitting, a step each; labels are then 3e-4 of the spread off those sampled
+_LABEL_ROUNDS = 3  # of fitting, a step each; labels at 0.5 m are 0.005 of the spread off (RMS)
 _ANGLE_LIMITS_DEG = np.array([[-1], [1]]) * (50, 90, 45, 75)  # of nod, turn, lift and tilt
+# Share of a training set's crops that the landmarks fill as they fill AFLW2000-3D's; where the
+# picture says little, networks may rely on it. The others are as loose as detectors' boxes.
+EXACT_CROPS = 0.5
 WIDE_MOUTHS = 0.06  # share of faces whose expression is among the fifth with the widest mouths
 AFLW2000_YAW_COUNTS = (1312, 383, 305)  # images with |yaw| in [0, 30], (30, 60], (60, 90] degrees
 
@@ -98,7 +101,7 @@ class LabelSampler:
         landmark_mean: (68, 3); landmark_shp: (68, 3, 40); landmark_expr: (68, 3, 10) micrometres.
         identities: (I, 40) people to mix; expressions: (E, 10), the widest mouths last.
         stiffness: (50,) of shape and expression in the fit of labels, micrometres.
-        crop_jitter: whether the crop is shifted and scaled at random.
+        crop_jitter: whether a share 1 - `EXACT_CROPS` of crops is shifted and scaled at random.
     """
 
     landmark_mean: np.ndarray
@@ -111,7 +114,7 @@ class LabelSampler:
 
     @classmethod
     def of(cls, head: OpenHead, morphable: MorphableModel, held_out: bool) -> LabelSampler:
-        """The people to train with in jittered crops, or the held-out ones in exact crops."""
+        """The people to train with, in crops of which some are loose, or the held-out ones."""
         mean, shp, expr = _landmark_model(morphable)
         people = head.held_out_identities if held_out else head.identities
         expressions = _by_mouth(head.expressions, mean, expr)
@@ -174,7 +177,7 @@ class LabelSampler:
         it leaves a depth of 0 as it is."""
         low, high = landmarks.min(0), landmarks.max(0)
         side, centre = (high - low).max() * CROP_FACTOR, (low + high) / 2
-        if self.crop_jitter:
+        if self.crop_jitter and rng.random() >= EXACT_CROPS:
             side *= rng.uniform(0.9, 1.15)
             centre += side * rng.uniform(-0.08, 0.08, 2)
         scale = IMG_SIZE / side
