@@ -143,14 +143,28 @@ def test_half_of_the_training_crops_are_cut_as_exactly_as_test_crops(generator):
         return np.array([*middle, np.ptp(found, axis=1).max()])
 
     exact = [IMG_SIZE / 2, IMG_SIZE / 2, IMG_SIZE / CROP_FACTOR]
-    loose = dataclasses.replace(generator.labels, crop_jitter=True)
-    boxes = np.stack([box(loose, seed) for seed in range(300)])
+    half = dataclasses.replace(generator.labels, exact_crops=EXACT_CROPS)
+    boxes = np.stack([box(half, seed) for seed in range(300)])
     is_exact = np.abs(boxes - exact).max(1) < 0.01
     assert abs(is_exact.mean() - EXACT_CROPS) < 0.1
     assert (boxes[~is_exact].std(0) > 3).all()
-    tight = dataclasses.replace(generator.labels, crop_jitter=False)
+    tight = dataclasses.replace(generator.labels, exact_crops=1.0)
     for seed in range(5):
         np.testing.assert_allclose(box(tight, seed), exact, atol=0.01)
+
+
+def test_without_exact_crops_all_are_loose_and_those_that_were_stay(morphable):
+    head = load_head(OPEN_FOLDER)
+    half, loose = (Generator(head, morphable, without=names) for names in ((), ["exact-crops"]))
+    assert (
+        Generator(head, morphable, held_out=True, without=["exact-crops"]).labels.exact_crops == 1
+    )
+    is_same = []
+    for seed in range(40):
+        one, other = (g.shoot(np.random.default_rng(seed)) for g in (half, loose))
+        np.testing.assert_array_equal(one.face, other.face)
+        is_same.append(np.array_equal(one.params, other.params))
+    assert 8 < sum(is_same) < 32
 
 
 def test_labels_are_near_what_is_drawn_and_the_nearer_the_further_the_camera(generator):

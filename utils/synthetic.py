@@ -57,8 +57,8 @@ from utils.portrait.wardrobe import Wardrobe
 from utils.pose import decode_pose
 from utils.workers import map_in_order
 
-PERSPECTIVE, DISPLAYS = "perspective", "displays"
-INGREDIENTS = (PERSPECTIVE, DISPLAYS, *WITHOUT)  # that pictures can be drawn without
+PERSPECTIVE, DISPLAYS, EXACTNESS = "perspective", "displays", "exact-crops"
+INGREDIENTS = (PERSPECTIVE, DISPLAYS, EXACTNESS, *WITHOUT)  # that pictures can be drawn without
 TRAINING_IMAGES = "train_aug_120x120"
 TRAINING_LIST = "train_aug_120x120.list.train"
 TRAINING_PARAMS = "param_all_norm_v201.pkl"
@@ -101,7 +101,7 @@ class LabelSampler:
         landmark_mean: (68, 3); landmark_shp: (68, 3, 40); landmark_expr: (68, 3, 10) micrometres.
         identities: (I, 40) people to mix; expressions: (E, 10), the widest mouths last.
         stiffness: (50,) of shape and expression in the fit of labels, micrometres.
-        crop_jitter: whether a share 1 - `EXACT_CROPS` of crops is shifted and scaled at random.
+        exact_crops: share of crops that are not shifted and scaled at random.
     """
 
     landmark_mean: np.ndarray
@@ -110,7 +110,7 @@ class LabelSampler:
     identities: np.ndarray
     expressions: np.ndarray
     stiffness: np.ndarray
-    crop_jitter: bool = True
+    exact_crops: float = EXACT_CROPS
 
     @classmethod
     def of(cls, head: OpenHead, morphable: MorphableModel, held_out: bool) -> LabelSampler:
@@ -120,7 +120,8 @@ class LabelSampler:
         expressions = _by_mouth(head.expressions, mean, expr)
         spread = np.concatenate([people.std(0), expressions.std(0)])
         stiffness = LABEL_STIFFNESS_UM / spread
-        return cls(mean, shp, expr, people, expressions, stiffness, crop_jitter=not held_out)
+        exact_crops = 1.0 if held_out else EXACT_CROPS
+        return cls(mean, shp, expr, people, expressions, stiffness, exact_crops)
 
     @functools.cached_property
     def basis(self) -> np.ndarray:
@@ -177,7 +178,7 @@ class LabelSampler:
         it leaves a depth of 0 as it is."""
         low, high = landmarks.min(0), landmarks.max(0)
         side, centre = (high - low).max() * CROP_FACTOR, (low + high) / 2
-        if self.crop_jitter and rng.random() >= EXACT_CROPS:
+        if rng.random() >= self.exact_crops:
             side *= rng.uniform(0.9, 1.15)
             centre += side * rng.uniform(-0.08, 0.08, 2)
         scale = IMG_SIZE / side
@@ -296,6 +297,8 @@ class Generator:
             expressions = head.expressions[: len(head.expressions) // 2]
             head = dataclasses.replace(head, expressions=expressions)
         self.labels = LabelSampler.of(head, morphable, held_out)
+        if EXACTNESS in without and not held_out:  # test sets are always cut exactly
+            self.labels = dataclasses.replace(self.labels, exact_crops=0.0)
         self._in_perspective = PERSPECTIVE not in without
         staged = [name for name in without if name in WITHOUT]
         self.studio = Studio(head, self.labels.landmark_mean, wardrobe, staged)
