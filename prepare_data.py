@@ -232,8 +232,8 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
         nargs="+",
         default=[],
         metavar="INGREDIENT",
-        help="leave out perspective, displays (of emotion), exact-crops, hair, beards, glasses, "
-        "occluders, lighting, faults (of the camera) or borders, and change nothing else",
+        help="leave out perspective, displays (of emotion), exactness (of crops), hair, beards, "
+        "glasses, occluders, lighting, faults (of the camera) or borders, and change nothing else",
     )
     parser.set_defaults(run=synthetic)
 

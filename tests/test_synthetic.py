@@ -155,10 +155,8 @@ def test_half_of_the_training_crops_are_cut_as_exactly_as_test_crops(generator):
 
 def test_without_exact_crops_all_are_loose_and_those_that_were_stay(morphable):
     head = load_head(OPEN_FOLDER)
-    half, loose = (Generator(head, morphable, without=names) for names in ((), ["exact-crops"]))
-    assert (
-        Generator(head, morphable, held_out=True, without=["exact-crops"]).labels.exact_crops == 1
-    )
+    half, loose = (Generator(head, morphable, without=names) for names in ((), ["exactness"]))
+    assert Generator(head, morphable, held_out=True, without=["exactness"]).labels.exact_crops == 1
     is_same = []
     for seed in range(40):
         one, other = (g.shoot(np.random.default_rng(seed)) for g in (half, loose))

@@ -57,7 +57,7 @@ from utils.portrait.wardrobe import Wardrobe
 from utils.pose import decode_pose
 from utils.workers import map_in_order
 
-PERSPECTIVE, DISPLAYS, EXACTNESS = "perspective", "displays", "exact-crops"
+PERSPECTIVE, DISPLAYS, EXACTNESS = "perspective", "displays", "exactness"
 INGREDIENTS = (PERSPECTIVE, DISPLAYS, EXACTNESS, *WITHOUT)  # that pictures can be drawn without
 TRAINING_IMAGES = "train_aug_120x120"
 TRAINING_LIST = "train_aug_120x120.list.train"
