@@ -11,6 +11,7 @@ Markdown table.
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from pathlib import Path
 
@@ -64,17 +65,15 @@ def main(args: argparse.Namespace) -> int:
     photos = sorted(f for f in Path(args.photos).glob("*.jpg") if f.with_suffix(".mat").is_file())
     if not photos:
         raise io.InputError(f"{args.photos}: no .jpg with a .mat in it")
-    once, twice = (
-        SynergyNet(
-            args.weights,
-            arch=args.arch,
-            morphable=args.morphable,
-            whitening=args.whitening,
-            detector=args.detector,
-            refine_crop=second_look,
-        )
-        for second_look in (False, True)
+    once = SynergyNet(
+        args.weights,
+        arch=args.arch,
+        morphable=args.morphable,
+        whitening=args.whitening,
+        detector=args.detector,
     )
+    twice = copy.copy(once)  # the same network
+    twice.refine_crop = True
     scores = np.array([errors(photo, once, twice) for photo in tqdm(photos, disable=None)])
     is_found = ~np.isnan(scores).any(1)
     if not is_found.any():

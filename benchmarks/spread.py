@@ -23,7 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.landmark_definition import fit, similarity, upright_landmarks
 from utils import io
+from utils.attributes import eye_distance, openings
 from utils.ddfa import read_crop
+from utils.gallery import PICTURE_SUFFIX
 from utils.landmark_model import LandmarkModel
 from utils.open_model import load_head
 from utils.params import N_POSE, OPEN_FOLDER, load_morphable
@@ -32,10 +34,6 @@ from utils.synthetic import sample_labels
 
 SEED = 5
 MIDDLE = slice(24, 96)  # px of a crop, both ways: mostly face
-UPPER_LIP, LOWER_LIP = [61, 62, 63], [67, 66, 65]  # along the inner lips
-UPPER_LIDS, LOWER_LIDS = [37, 38, 43, 44], [41, 40, 47, 46]
-LEFT_CORNERS, RIGHT_CORNERS = [36, 42], [39, 45]  # of both eyes
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 # ---------------------------------------------------------------- labels
 
@@ -54,16 +52,11 @@ def describe_poses(pose: Pose) -> dict[str, str]:
 
 def describe_faces(faces: np.ndarray) -> dict[str, str]:
     """Mouths and eyes of upright faces (N, 68, 3), in units of the distance of the eyes."""
-
-    def distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(first - second, axis=-1)
-
-    eyes = distance(faces[:, 36:42].mean(1), faces[:, 42:48].mean(1))
-    lips = distance(faces[:, UPPER_LIP], faces[:, LOWER_LIP]).mean(1) / eyes
-    width = distance(faces[:, 48], faces[:, 54]) / eyes
+    landmarks = faces.transpose(0, 2, 1)  # (N, 3, 68)
+    lips, lids = openings(landmarks)
+    eyes = eye_distance(landmarks)
+    width = np.linalg.norm(faces[:, 48] - faces[:, 54], axis=1) / eyes
     upper_lip = (faces[:, 33, 1] - faces[:, 51, 1]) / eyes
-    eye_length = distance(faces[:, LEFT_CORNERS], faces[:, RIGHT_CORNERS]).mean(1)
-    lids = distance(faces[:, UPPER_LIDS], faces[:, LOWER_LIDS]).mean(1) / eye_length
     return {
         "lips apart, 50th / 95th": _join(np.percentile(lips, [50, 95])),
         "mouth's width, 5th / 50th / 95th": _join(np.percentile(width, [5, 50, 95])),
@@ -109,7 +102,7 @@ def _join(numbers: Sequence[float], by: str = "/", digits: int = 2) -> str:
 
 def describe_pictures(folder: str, most: int) -> dict[str, str]:
     """Medians over crops (120, 120, 3) of a folder, of the middle of each."""
-    files = sorted(f for f in Path(folder).glob("*") if f.suffix.lower() in SUFFIXES)[:most]
+    files = sorted(f for f in Path(folder).glob("*") if PICTURE_SUFFIX.search(f.name))[:most]
     if not files:
         raise io.InputError(f"{folder}: no crops in it")
     median = np.median([_statistics(read_crop(file)[MIDDLE, MIDDLE]) for file in files], axis=0)

@@ -51,17 +51,31 @@ def face_attributes(landmarks: np.ndarray, pose_deg: np.ndarray) -> dict[str, li
         landmarks: (N, 3, 68) in a frame whose three axes have one scale.
         pose_deg: (N, 3) pitch, yaw, roll; looking up is positive.
     """
-    gap = _distance(landmarks, [61, 62, 63], [67, 66, 65]).mean(1)  # along the inner lips
-    middles = [landmarks[:, :, eye].mean(2) for eye in (slice(36, 42), slice(42, 48))]  # (N, 3)
-    mouth = gap / np.linalg.norm(middles[0] - middles[1], axis=1)
-    height = _distance(landmarks, [37, 38, 43, 44], [41, 40, 47, 46]).mean(1)
-    eyes = height / _distance(landmarks, [36, 42], [39, 45]).mean(1)
+    mouth, eyes = openings(landmarks)
     return {
         "yaw": [VALUES["yaw"][index] for index in yaw_bins(pose_deg[:, 1])],
         "pitch": _in_words("pitch", pose_deg[:, 0]),
         "mouth": _in_words("mouth", mouth),
         "eyes": _in_words("eyes", eyes),
     }
+
+
+def openings(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far mouths and eyes are open, of landmarks (N, 3, 68) whose three axes have one scale.
+
+    Returns:
+        (N,) distance of the inner lips over that of the eyes; (N,) height of the lids' opening
+        over its width.
+    """
+    gap = _distance(landmarks, [61, 62, 63], [67, 66, 65]).mean(1)  # along the inner lips
+    height = _distance(landmarks, [37, 38, 43, 44], [41, 40, 47, 46]).mean(1)
+    return gap / eye_distance(landmarks), height / _distance(landmarks, [36, 42], [39, 45]).mean(1)
+
+
+def eye_distance(landmarks: np.ndarray) -> np.ndarray:
+    """Between the middles of both eyes, (N,), of landmarks (N, 3, 68)."""
+    right, left = (landmarks[:, :, eye].mean(2) for eye in (slice(36, 42), slice(42, 48)))
+    return np.linalg.norm(right - left, axis=1)
 
 
 def scene_attributes(scenes: Sequence[Scene]) -> dict[str, list[str]]:
