@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from utils.portrait.geometry import cover_pixels
 from utils.rasterize import rasterize, rasterize_triangles
 
 
@@ -64,3 +65,19 @@ def test_triangles_and_weights_interpolate_as_attributes_do():
     corners = attributes[triangles[triangle[seen]]]  # (M, 3, 3)
     found = (corners * weights[seen][..., None]).sum(1)
     np.testing.assert_allclose(found, expected[seen], atol=1e-4)
+
+
+def test_triangles_that_cover_no_pixel_are_not_missed():
+    """Triangles of about a pixel, some across the border, others beyond it."""
+    rng = np.random.default_rng(4)
+    middle = rng.uniform(-8, 48, (3000, 1, 2))
+    verts = np.zeros((3000, 3, 3), np.float32)
+    verts[..., :2] = middle + rng.normal(0, 0.5, (3000, 3, 2))
+    verts[..., 2] = rng.uniform(-9, 9, (3000, 1))
+    verts, triangles = verts.reshape(-1, 3), np.arange(9000).reshape(-1, 3)
+    kept = np.flatnonzero(cover_pixels(verts[:, :2].T, triangles.T, 40))
+    expected, expected_weights, _ = rasterize_triangles(verts, triangles, 40, 40)
+    found, weights, _ = rasterize_triangles(verts, triangles[kept], 40, 40)
+    np.testing.assert_array_equal(np.where(found < 0, -1, kept[found]), expected)
+    np.testing.assert_array_equal(weights, expected_weights)
+    assert len(np.unique(expected)) - 1 <= len(kept) < 0.6 * len(triangles)

@@ -6,6 +6,8 @@ centre of its first pixel is (0.5, 0.5). z grows towards the viewer, in the same
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 
@@ -34,12 +36,30 @@ def rasterize(
         attribute image (height, width, 3) float32 and depth (height, width) float32: the z of the
         visible point, -inf where nothing is.
     """
-    distance = _CAMERA_DISTANCE
-    camera = np.empty((len(verts), 3), np.float32)  # x right, y up, z towards the viewer
-    toward = 1.0 - verts[:, 2] / distance
+    seen_by_camera = _place_before_camera(verts, height, width)
+    return _rasterize(seen_by_camera, triangles, attributes, height, width, background)
+
+
+def _place_before_camera(verts: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Vertices (V, 3) float32 before OpenCV's camera: x right, y up, z towards the viewer."""
+    camera = np.empty((len(verts), 3), np.float32)
+    toward = 1.0 - verts[:, 2] / _CAMERA_DISTANCE
     camera[:, 0] = (verts[:, 0] - width / 2) * toward
     camera[:, 1] = (height / 2 - verts[:, 1]) * toward
-    camera[:, 2] = verts[:, 2] - distance
+    camera[:, 2] = verts[:, 2] - _CAMERA_DISTANCE
+    return camera
+
+
+def _rasterize(
+    camera: np.ndarray,
+    triangles: np.ndarray,
+    attributes: np.ndarray,
+    height: int,
+    width: int,
+    background: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`rasterize` of vertices that are placed before the camera."""
+    distance = _CAMERA_DISTANCE
     near, far = distance * 0.75, distance * 1.25
     color = np.full((height, width, 3), background, np.float32)
     depth = np.full((height, width), far, np.float32)
@@ -76,13 +96,22 @@ def rasterize_triangles(
         is.
     """
     count = len(triangles)
-    corners = np.zeros((count, 3, 3), np.float32)
-    corners[:, :, 0] = (np.arange(count, dtype=np.float32)[:, None] + 1) / count
-    corners[:, 1, 1] = corners[:, 2, 2] = 1
-    own_corners = np.arange(3 * count, dtype=np.int32).reshape(count, 3)
-    seen, depth = rasterize(
-        verts[triangles.reshape(-1)], own_corners, corners.reshape(-1, 3), height, width
+    size = 1 << count.bit_length()  # above the count
+    own_corners, labels = _separate_triangles(size)
+    corners = _place_before_camera(verts, height, width).take(triangles.reshape(-1), 0)
+    seen, depth = _rasterize(
+        corners, own_corners[:count], labels[: 3 * count], height, width, background=0.0
     )
-    triangle = np.rint(seen[..., 0] * count).astype(np.int32) - 1
+    triangle = np.rint(seen[..., 0] * size).astype(np.int32) - 1
     seen[..., 0] = 1 - seen[..., 1] - seen[..., 2]
     return triangle, seen, depth
+
+
+@functools.lru_cache(maxsize=4)
+def _separate_triangles(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles (size, 3) int32 that share no corner, and attributes (3 * size, 3) of the corners:
+    the triangle's number from 1 on, over `size`, and the weights of the second and the third."""
+    labels = np.zeros((size, 3, 3), np.float32)
+    labels[:, :, 0] = (np.arange(size, dtype=np.float32)[:, None] + 1) / size
+    labels[:, 1, 1] = labels[:, 2, 2] = 1
+    return np.arange(3 * size, dtype=np.int32).reshape(size, 3), labels.reshape(-1, 3)

@@ -220,7 +220,7 @@ def _about(axis: int, angle: float) -> np.ndarray:
     """Rotation (3, 3) about x, y or z; it brings y to z, z to x or x to y."""
     rotation = np.eye(3)
     after, last = (axis + 1) % 3, (axis + 2) % 3
-    rotation[[after, last], [after, last]] = np.cos(angle)
+    rotation[after, after] = rotation[last, last] = np.cos(angle)
     rotation[last, after], rotation[after, last] = np.sin(angle), -np.sin(angle)
     return rotation
 

@@ -174,7 +174,9 @@ class Look:
         elif not feminine and rng.random() < 0.3:
             hairline[:6] += rng.uniform(5, 40)  # receding
         bearded = not feminine and rng.random() < 0.55
-        beard = rng.choice([rng.uniform(0.1, 0.4), rng.uniform(0.5, 1.0)]) if bearded else 0.0
+        beard = 0.0
+        if bearded:  # a Python float: NumPy's doubles would make doubles of whole pictures
+            beard = float(rng.choice([rng.uniform(0.1, 0.4), rng.uniform(0.5, 1.0)]))
         brow = hair * rng.uniform(0.5, 1.0) if rng.random() < 0.8 else linear([20, 26, 34])
         yaw, pitch = rng.normal(0, 0.22), rng.normal(-0.02, 0.12)
         gaze = np.array([np.sin(yaw), np.sin(pitch), 1.0])

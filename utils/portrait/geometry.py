@@ -61,7 +61,8 @@ class HeadGeometry:
         upper = (head.mean - self.origin)[:, 1:] / 1000
         upper = upper[(upper[:, 0] > 0) & (upper[:, 0] < 60), 1]
         self.axis_z = float(upper.min() + upper.max()) / 2
-        mean = self._dress(head.mean, _MEAN_SHEET)
+        self._mean_hair = self._hang(_MEAN_SHEET, head.mean)
+        mean = self._dress(head.mean, None)
         self.canonical = ((mean - self.origin) / 1000).astype(np.float32)
         self.landmarks = ((landmarks - self.origin) / 1000).astype(np.float32)
         self.eyes = [np.unique(head.triangles[head.part == eye]) for eye in (EYE_LEFT, EYE_RIGHT)]
@@ -74,7 +75,7 @@ class HeadGeometry:
         added = np.repeat(np.uint8([CLOTH, HAIR]), [len(cloth), len(hair)])
         part = np.concatenate([head.part, added])
         self._corners = np.ascontiguousarray(triangles.T)  # (3, T)
-        self._triangles, self._part = triangles, part
+        self._triangles, self._part = triangles.astype(np.int32), part
         self._is_sheet = part == HAIR
         self._is_skin = np.zeros(len(mean), bool)
         self._is_skin[head.triangles[head.part == SKIN]] = True
@@ -87,7 +88,8 @@ class HeadGeometry:
         self._vertex_angle = self.angle(self.canonical)
         self._scalp = np.flatnonzero(self._is_skin & (self.canonical[:, 1] > _NAPE_MM))
         upright = (self.canonical * (1, -1, 1)).astype(np.float32)  # y down
-        self._outward = self._normals(upright)[self._scalp] * np.float32([1, -1, 1])
+        normals = self._normals(self._areas(upright))
+        self._outward = normals[self._scalp] * np.float32([1, -1, 1])
 
     def angle(self, canonical: np.ndarray) -> np.ndarray:
         """Angle (...) of canonical points (..., 3) about the head's axis, 0 straight ahead."""
@@ -102,20 +104,21 @@ class HeadGeometry:
             look: hair style.
         """
         px_per_mm = float(np.linalg.norm(camera[2, :3])) * 1000  # in the plane of depth 0
-        verts = self._dress(verts_model, look.sheet)  # micrometres
+        has_sheet = look.has_hair and look.has_sheet
+        verts = self._dress(verts_model, look.sheet if has_sheet else None)  # micrometres
         if look.has_hair:
             verts[self._scalp] += self._outward * (1000 * self._hair_thickness(look))[:, None]
-        verts = project_to_crop(camera, verts)  # crop px
-        normals = self._normals(verts)
-        worn = np.flatnonzero(self._is_visible(verts, look))
-        triangles = self._triangles[worn]
-        drawn = verts * np.float32(SUPERSAMPLING)
-        triangle, weights, depth = rasterize_triangles(drawn, triangles, CANVAS, CANVAS)
+        verts = project_to_crop(camera, verts) * np.float32(SUPERSAMPLING)  # canvas px
+        areas = self._areas(verts)
+        worn = self._find_visible(verts, areas, has_sheet)
+        triangles = self._triangles.take(worn, 0)
+        triangle, weights, depth = rasterize_triangles(verts, triangles, CANVAS, CANVAS)
 
         mask = triangle >= 0
         index = np.flatnonzero(mask)
         triangle = triangle.reshape(-1)[index]
         weights = weights.reshape(-1, 3).take(index, 0)
+        normals = self._normals(areas)
         canonical, normal = self._interpolate(normals, triangles.take(triangle, 0), weights)
         mm_px = 1 / (SUPERSAMPLING * px_per_mm)
         return Surface(
@@ -129,28 +132,30 @@ class HeadGeometry:
             canonical=canonical,
             angle=self.angle(canonical.T),
             normal=normal,
-            part=self._part[worn][triangle],
+            part=self._part.take(worn).take(triangle),
         )
 
     def _interpolate(
         self, normals: np.ndarray, corners: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Canonical positions and unit normals, (3, M) each, between corners (M, 3)."""
-        ends = np.arange(0, corners.size + 1, 3)
+        ends = np.arange(0, corners.size + 1, 3, dtype=np.int32)
         mixing = csr_matrix((weights.ravel(), corners.ravel(), ends), (len(corners), len(normals)))
         smooth = mixing @ np.concatenate([self.canonical, normals], 1)  # (M, 6)
         canonical, normal = np.ascontiguousarray(smooth.T).reshape(2, 3, -1)
         normal /= np.sqrt((normal**2).sum(0))
         return canonical, normal
 
-    def _dress(self, verts_model: np.ndarray, sheet: Sheet) -> np.ndarray:
-        """A head's vertices with those of shoulders and hanging hair, (N, 3) micrometres."""
-        hair = self._hang(sheet, np.abs(verts_model[:, 0]).max() / 1000 / _MEAN_HALF_WIDTH_MM)
+    def _dress(self, verts_model: np.ndarray, sheet: Sheet | None) -> np.ndarray:
+        """A head's vertices with those of shoulders and hanging hair, the mean head's where none is
+        worn: (N, 3) micrometres."""
+        hair = self._mean_hair if sheet is None else self._hang(sheet, verts_model)
         shoulders = _shoulders(verts_model[self._rim])
         return np.concatenate([verts_model, shoulders, hair]).astype(np.float32)
 
-    def _hang(self, sheet: Sheet, width: float) -> np.ndarray:
-        """Hanging hair, its outside and its inside: (2 R C, 3) micrometres; `width` of the head."""
+    def _hang(self, sheet: Sheet, verts_model: np.ndarray) -> np.ndarray:
+        """Hanging hair about a head, its outside and its inside: (2 R C, 3) micrometres."""
+        width = np.abs(verts_model[:, 0]).max() / 1000 / _MEAN_HALF_WIDTH_MM
         down = np.linspace(0, 1, _SHEET_ROWS)[:, None]  # (R, 1)
         around = np.linspace(-1, 1, _SHEET_COLUMNS)[None]  # (1, C)
         angle = np.pi + around * (np.pi - sheet.start - sheet.sway * down)
@@ -171,21 +176,27 @@ class HeadGeometry:
         wave = np.sin(canonical @ look.hair_wave + look.hair_phase).mean(1)
         return (share * look.hair_thickness * (1 + look.hair_curl * wave)).astype(np.float32)
 
-    def _is_visible(self, verts: np.ndarray, look: Look) -> np.ndarray:
-        """(T,) triangles that face the viewer, reach into the crop and are worn."""
-        (ax, bx, cx), (ay, by, cy) = (verts[:, axis][self._corners] for axis in (0, 1))
-        facing = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax) < 0
-        facing &= reach_into_crop(verts[:, :2].T, self._corners, IMG_SIZE)
-        return facing if look.has_hair and look.has_sheet else facing & ~self._is_sheet
+    def _find_visible(self, verts: np.ndarray, areas: np.ndarray, has_sheet: bool) -> np.ndarray:
+        """Ids of the triangles that face the viewer, cover pixels of the canvas and are worn."""
+        facing = areas[:, 2] > 0
+        if not has_sheet:
+            facing &= ~self._is_sheet
+        facing = np.flatnonzero(facing)
+        return facing[cover_pixels(verts[:, :2].T, self._corners.take(facing, 1), CANVAS)]
 
-    def _normals(self, verts: np.ndarray) -> np.ndarray:
-        """Vertex normals (N, 3): x right, y down, z towards the viewer."""
-        (ax, bx, cx), (ay, by, cy), (az, bz, cz) = (verts[:, k][self._corners] for k in range(3))
+    def _areas(self, verts: np.ndarray) -> np.ndarray:
+        """Normals (T, 3) of the triangles, as long as twice their area: x right, y down, z towards
+        the viewer."""
+        (ax, bx, cx), (ay, by, cy), (az, bz, cz) = (axis.take(self._corners) for axis in verts.T)
         (ux, uy, uz), (vx, vy, vz) = (bx - ax, by - ay, bz - az), (cx - ax, cy - ay, cz - az)
         # v x u, not u x v: the y axis points down, which mirrors the winding.
-        face = np.stack([uz * vy - uy * vz, ux * vz - uz * vx, uy * vx - ux * vy], 1)  # (T, 3)
-        normals = self._incidence @ face
-        return normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9)
+        return np.stack([uz * vy - uy * vz, ux * vz - uz * vx, uy * vx - ux * vy], 1)
+
+    def _normals(self, areas: np.ndarray) -> np.ndarray:
+        """Unit normals (N, 3) of the vertices: of the triangles about each, by their areas."""
+        normals = self._incidence @ areas
+        lengths = np.sqrt(np.einsum("nc,nc->n", normals, normals))
+        return normals / (lengths[:, None] + 1e-9)
 
 
 def project_to_crop(camera: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -200,14 +211,21 @@ def project_to_crop(camera: np.ndarray, points: np.ndarray) -> np.ndarray:
     return verts
 
 
-def reach_into_crop(verts: np.ndarray, corners: np.ndarray, size: float) -> np.ndarray:
-    """(T,) triangles with corners (3, T) whose box overlaps [0, size] in both of verts (2, N)."""
-    inside = np.ones(corners.shape[1], bool)
+def cover_pixels(verts: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
+    """(T,) triangles with corners (3, T) whose box has the centre of a pixel in it; those without
+    are not seen.
+
+    Args:
+        verts: (2, N) px of a picture that spans [0, size] in both.
+    """
+    covers = np.ones(corners.shape[1], bool)
     for axis in verts:
-        a, b, c = axis[corners]
-        inside &= np.minimum(np.minimum(a, b), c) < size
-        inside &= np.maximum(np.maximum(a, b), c) > 0
-    return inside
+        a, b, c = axis.take(corners)
+        low = np.maximum(np.minimum(np.minimum(a, b), c), 0)
+        high = np.minimum(np.maximum(np.maximum(a, b), c), size)
+        # The first and the last pixel whose centre lies between, with slack for rounding.
+        covers &= np.ceil(low - np.float32(0.51)) <= np.floor(high - np.float32(0.49))
+    return covers
 
 
 def height_above_hairline(angle: np.ndarray, height_mm: np.ndarray, look: Look) -> np.ndarray:

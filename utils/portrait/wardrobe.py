@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from utils.open_model import SKIN
 from utils.portrait.appearance import Look, linear
-from utils.portrait.geometry import project_to_crop, reach_into_crop
+from utils.portrait.geometry import cover_pixels, project_to_crop
 from utils.portrait.light import Lights
 from utils.portrait.surface import CANVAS, CLOTH, SKIN_PULL, SUPERSAMPLING, Surface
 from utils.rasterize import rasterize
@@ -53,7 +53,7 @@ class Texture:
         at[:, 0, 0] = u * width - 0.5
         at[:, 0, 1] = (1 - v) * height - 0.5
         found = cv2.remap(self.image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)[:, 0]
-        return _LINEAR[found[:, :3]], found[:, 3] * np.float32(1 / 255)
+        return _LINEAR.take(found[:, :3]), found[:, 3] * np.float32(1 / 255)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +155,8 @@ class Outfit:
         """Linear colours (3, M) of the skin on triangles (M,) of the head, by weights (M, 3)."""
         u, v = np.einsum("mkc,mk->cm", self.skin_uv.take(triangle, 0), weights)
         colour, _ = self.skin.look_up(u, v)
-        return np.ascontiguousarray(colour.T) * self.skin_gain[:, None].astype(np.float32)
+        gain = self.skin_gain[:, None].astype(np.float32)
+        return np.multiply(colour.T, gain, order="C")
 
     def fabric_albedo(self, surface: Surface) -> np.ndarray:
         """Linear colours (3, K) of the clothes at a surface's K points of them."""
@@ -245,7 +246,7 @@ def _drape(
     hidden = behind_mm > _HIDDEN_MM
     layers = []
     for shell in garment.shells:
-        shown = reach_into_crop(verts[:, :2].T, shell.T, CANVAS)
+        shown = cover_pixels(verts[:, :2].T, shell.T, CANVAS)
         triangles = shell[shown & ~hidden.take(shell).all(1)]
         seen, depth = rasterize(verts, triangles, attributes, CANVAS, CANVAS)
         depth_mm = depth.reshape(-1) * surface.mm_px
