@@ -49,10 +49,11 @@ from utils.optimization import (
     report_skipped,
     step_seed,
 )
-from utils.params import default_morphable_folder, load_morphable
+from utils.params import MorphableModel, default_morphable_folder, load_morphable
 from utils.progress import Progress, log_to, peak_memory, training_plot
 
 DRY_RUN_STEPS = 4
+WHITENING_TOLERANCE = 1e-3  # of a parameter's spread; rounding leaves far less
 BEST = "best_validation.pth.tar"  # beside the other checkpoints
 LEAST = {
     "--epochs": 1,
@@ -252,12 +253,18 @@ def load_crops(args: argparse.Namespace, model: SynergyNet) -> ddfa.TrainingCrop
 
 
 def start_model(args: argparse.Namespace, device: torch.device) -> SynergyNet:
-    """The network to train: with fresh weights by --seed, or with --weights."""
-    morphable = load_morphable(args.morphable or default_morphable_folder())
+    """The network to train: with fresh weights by --seed, or with --weights.
+
+    Raises:
+        InputError: the weights do not fit the flags or the morphable model's whitening.
+    """
+    folder = args.morphable or default_morphable_folder()
+    morphable = load_morphable(folder)
     torch.manual_seed(args.seed)
     model = model_building.build_model(args.arch, morphable=morphable, recipe=args.recipe)
     if args.weights:
         model_building.load_weights(model, args.weights)
+        _check_whitening(model, morphable, args.weights, folder)
         if model.forwardDirection is None and args.recipe != "backbone":
             raise io.InputError(f"{args.weights}: holds a backbone only; there is no refiner")
         model.recipe = args.recipe  # weights of any recipe may start any other
@@ -266,6 +273,22 @@ def start_model(args: argparse.Namespace, device: torch.device) -> SynergyNet:
             raise io.InputError("--sync-bn: PyTorch has it for GPUs only; leave it away")
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return model.to(device, memory_format=torch.channels_last)
+
+
+def _check_whitening(
+    model: SynergyNet,
+    morphable: MorphableModel,
+    weights: str | os.PathLike,
+    folder: str | os.PathLike,
+) -> None:
+    """Training targets are whitened as the morphable model's folder says; so must weights be."""
+    off = (model.param_mean - morphable.param_mean) / morphable.param_std
+    scale = model.param_std / morphable.param_std
+    if max(off.abs().max(), (scale - 1).abs().max()) > WHITENING_TOLERANCE:
+        raise io.InputError(
+            f"{weights}: not of the whitening in {folder}, which training targets have; pass "
+            f"--morphable the folder that weights and targets belong to, or start anew"
+        )
 
 
 def main(args: argparse.Namespace) -> int:

@@ -285,6 +285,18 @@ def test_an_unreadable_crop_is_named_and_replaced(crops_folder, workers):
     assert len(set(pictures.values())) == 8
 
 
+def test_a_stand_in_is_mirrored_as_its_own_row_is(crops_folder):
+    crops = training_crops(crops_folder)
+    mirrored = crops.with_mirror_images(-crops.params_w).at_epoch(1)
+    missing = int(np.flatnonzero(mirrored.is_mirrored)[0])
+    stand_in = int(np.flatnonzero(~mirrored.is_mirrored)[0])
+    (crops_folder / "images" / f"{missing:02d}.png").unlink()
+    batch = mirrored.batch([missing, stand_in])
+    assert batch.rows.tolist() == [stand_in, stand_in]
+    assert torch.equal(batch.images[0], batch.images[1])
+    assert torch.equal(batch.params_w, crops.params_w[[stand_in, stand_in]])
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_batch_without_a_readable_crop_is_an_error_of_one_line(crops_folder, workers):
     crops = ddfa.TrainingCrops(

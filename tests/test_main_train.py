@@ -307,6 +307,20 @@ def test_weights_start_a_run_of_another_recipe(flags, tmp_path, capsys):
     assert "give one" in capsys.readouterr().err
 
 
+def test_weights_of_another_whitening_are_refused(flags, morphable_folder, tmp_path, capsys):
+    """Targets follow the folder's whitening; the network would learn that it is wrong, slowly."""
+    assert run(flags | {"--epochs": 1}) == 0
+    other = tmp_path / "other"
+    shutil.copytree(morphable_folder, other)
+    whitening = io.read_pickle(other / "param_whitening.pkl")
+    mean = whitening["param_mean"] + 0.01 * whitening["param_std"]
+    io.write_pickle(other / "param_whitening.pkl", whitening | {"param_mean": mean})
+    fine = flags | {"--weights": saved(tmp_path, 1)}
+    assert run(fine | {"--morphable": other}, "--dry-run") == 2
+    assert f"not of the whitening in {other}" in capsys.readouterr().err
+    assert run(fine, "--dry-run") == 0
+
+
 def load(flags, path):
     return load_model(path, morphable=flags["--morphable"])
 

@@ -35,12 +35,17 @@ def packed_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "p" / "c.npy"
 
 
-def test_packed_batches_equal_those_of_the_folder(folder, packed_file):
-    files = folder / "crops.list", folder / "params.npy"
-    from_folder, from_file = (
-        ddfa.TrainingCrops(root, *files, seed=3).at_epoch(2).batch([4, 0, 3])
-        for root in (folder, packed_file)
-    )
+@pytest.mark.parametrize("with_mirror_images", [False, True])
+def test_packed_batches_equal_those_of_the_folder(folder, packed_file, with_mirror_images):
+    def read_batch(root: Path) -> ddfa.Batch:
+        crops = ddfa.TrainingCrops(root, folder / "crops.list", folder / "params.npy", seed=3)
+        if with_mirror_images:
+            crops = crops.with_mirror_images(-crops.params_w)
+        crops = crops.at_epoch(2)
+        assert crops.is_mirrored.any() == with_mirror_images
+        return crops.batch([4, 0, 3])
+
+    from_folder, from_file = read_batch(folder), read_batch(packed_file)
     for one, other in zip(from_folder[:3], from_file[:3], strict=True):
         assert torch.equal(one, other)
     packed.check_packed(packed_file, NAMES)
