@@ -89,7 +89,7 @@ def eyeball(canonical):
 
 def wear(head, garments):
     """A wardrobe with one skin and these hair styles."""
-    uv = np.full((len(head.triangles), 3, 2), 0.5, np.float32)
+    uv = np.full((2, 3, len(head.triangles)), 0.5, np.float32)
     return Wardrobe([grey_texture()], uv, garments, [], [], [], [])
 
 
@@ -334,7 +334,7 @@ def test_real_assets_fit_the_head(wardrobe, head):
         wider = garment.follow @ (head.mean * (1.2, 1, 1)) + garment.offset
         assert np.ptp(wider[:, 0]) > np.ptp(verts[:, 0]) * 1000  # it follows the head
     face = head.mean[head.triangles].mean(1)[:, 2] > np.percentile(head.mean[:, 2], 80)
-    uv = wardrobe.skin_uv[face & (head.part == SKIN)]
+    uv = wardrobe.skin_uv[..., face & (head.part == SKIN)]
     assert (uv > 0).all()
     assert np.ptp(uv, axis=1).max() < 0.1  # no triangle spans a seam
 
@@ -366,8 +366,8 @@ def test_real_skins_have_lips_where_the_head_has_them(wardrobe, head):
 
     def colour(skin, point):
         near = np.linalg.norm(centres - point, axis=1) + 1e9 * (head.part != SKIN)
-        uv = wardrobe.skin_uv[near.argsort()[:12]].mean(1)
-        return skin.look_up(*uv.T)[0].mean(0)
+        u, v = wardrobe.skin_uv[..., near.argsort()[:12]].mean(1)
+        return skin.look_up(u, v)[0].mean(0)
 
     redder = []
     for skin in wardrobe.skins:

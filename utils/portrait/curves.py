@@ -24,11 +24,14 @@ def fill_polygon(image: np.ndarray, points: np.ndarray) -> None:
 
 
 def smooth_curve(points: np.ndarray, count: int) -> np.ndarray:
-    """A smooth curve through points (K, D) as (count, D): Catmull-Rom."""
-    padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
-    t = np.linspace(0, len(points) - 1, count)
-    k = np.minimum(t.astype(int), len(points) - 2)
+    """Smooth curves through points (..., K, D) as (..., count, D): Catmull-Rom."""
+    before = 2 * points[..., :1, :] - points[..., 1:2, :]
+    after = 2 * points[..., -1:, :] - points[..., -2:-1, :]
+    padded = np.concatenate([before, points, after], axis=-2)
+    last = points.shape[-2] - 1
+    t = np.linspace(0, last, count)
+    k = np.minimum(t.astype(int), last - 1)
     f = (t - k)[:, None]
-    p0, p1, p2, p3 = (padded[k + i] for i in range(4))
+    p0, p1, p2, p3 = (padded[..., k + i, :] for i in range(4))
     curve = 2 * p1 + (p2 - p0) * f + (2 * p0 - 5 * p1 + 4 * p2 - p3) * f**2
     return (0.5 * (curve + (3 * p1 - p0 - 3 * p2 + p3) * f**3)).astype(np.float32)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import cv2
 import numpy as np
 
@@ -47,9 +45,9 @@ def put_on_glasses(
     width_px = max(round(glasses.rim_mm / surface.mm_px), 1)
     for line in map(to_canvas, [*lenses, *bars]):
         draw_line(cover, line[:, :2], 255, width_px)
-        for start, end in itertools.pairwise(line):
-            a, b = (tuple(map(int, point[:2])) for point in (start, end))
-            cv2.line(depth, a, b, float(start[2] + end[2]) / 2, width_px + 2)
+        ends, middles = line[:, :2].astype(int).tolist(), (line[:-1, 2] + line[1:, 2]) / 2
+        for start, end, depth_px in zip(ends[:-1], ends[1:], middles.tolist(), strict=True):
+            cv2.line(depth, start, end, depth_px, width_px + 2)
     visible = np.nonzero((cover > 0) & (depth * surface.mm_px > behind))
     opacity = cover[visible][:, None] * np.float32(1 / 255)
     frame = np.append(glasses.colour, 1).astype(np.float32)

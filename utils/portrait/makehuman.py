@@ -244,7 +244,7 @@ def _shells(verts: np.ndarray, triangles: np.ndarray) -> list[np.ndarray]:
 def _corner_uv(
     triangles: np.ndarray, base_vertices: np.ndarray, uv: np.ndarray, faces: np.ndarray
 ) -> np.ndarray:
-    """Texture coordinates (T, 3, 2) of the head's triangles; 0 where the base mesh has no such."""
+    """Texture coordinates (2, 3, T) of the head's triangles; 0 where the base mesh has no such."""
     known = {}
     for face in faces[np.isin(faces[..., 0], base_vertices).all(1)].tolist():
         for left_out in range(4):
@@ -255,4 +255,4 @@ def _corner_uv(
         corners = known.get(frozenset(triangle))
         if corners is not None:
             result[row] = uv[[corners[vertex] for vertex in triangle]]
-    return result
+    return np.ascontiguousarray(result.T)

@@ -192,12 +192,12 @@ def _draw_strands(picture: np.ndarray, colour: np.ndarray, rng: np.random.Genera
     bow = (start + end) / 2 + rng.normal(0, 14, 2)
     width, count = rng.uniform(2, 12), int(rng.uniform(12, 80))
     shifts = rng.normal(0, width, (count, 2)) * (1, 0.4)
-    lengths = rng.uniform(0.4, 1, count)
-    for shift, length, tone in zip(shifts, lengths, rng.uniform(0.4, 1.4, count), strict=True):
-        fanned = end + shift * 1.5 + rng.normal(0, 2, 2)
-        path = smooth_curve(np.stack([start + 0.5 * shift, bow + shift, fanned]), 16)
-        line = fixed_point(path[: int(16 * length)])
-        cv2.polylines(picture, [line], False, _paint(colour * tone), 1, cv2.LINE_AA, SHIFT)
+    lengths, tones = rng.uniform(0.4, 1, count), rng.uniform(0.4, 1.4, count)
+    fanned = end + shifts * 1.5 + rng.normal(0, 2, (count, 2))
+    paths = smooth_curve(np.stack([start + 0.5 * shifts, bow + shifts, fanned], 1), 16)
+    for path, length, tone in zip(paths, lengths, tones, strict=True):
+        line, paint = fixed_point(path[: int(16 * length)]), _paint(colour * tone)
+        cv2.polylines(picture, [line], False, paint, 1, cv2.LINE_AA, SHIFT)
 
 
 def _skin(rng: np.random.Generator) -> np.ndarray:

@@ -49,11 +49,11 @@ class Texture:
         if len(u) == 0:
             return np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
         height, width = self.image.shape[:2]
-        at = np.empty((len(u), 1, 2), np.float32)
-        at[:, 0, 0] = u * width - 0.5
-        at[:, 0, 1] = (1 - v) * height - 0.5
-        found = cv2.remap(self.image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)[:, 0]
-        return _LINEAR.take(found[:, :3]), found[:, 3] * np.float32(1 / 255)
+        at = np.empty((1, len(u), 2), np.float32)  # one row: OpenCV is slow on many short ones
+        at[0, :, 0] = u * width - 0.5
+        at[0, :, 1] = (1 - v) * height - 0.5
+        found = cv2.remap(self.image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        return cv2.LUT(found, _LINEAR)[0, :, :3], found[0, :, 3] * np.float32(1 / 255)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Wardrobe:
     """What there is to wear.
 
     Attributes:
-        skins: textures; skin_uv: (T, 3, 2) texture coordinates of the head's triangles.
+        skins: textures; skin_uv: (2, 3, T) texture coordinates of the head's triangles' corners.
         hair, hats: meshes; fabrics: textures.
         brows: strips on the face.
         eyes: textures of eyeballs from the front, IRIS_SHARE of them the iris; mean: of the iris.
@@ -102,7 +102,7 @@ class Outfit:
 
     Attributes:
         skin: texture; skin_gain: (3,) that brings it near the person's tone.
-        skin_uv: (T, 3, 2) texture coordinates of the head's triangles.
+        skin_uv: (2, 3, T) texture coordinates of the head's triangles' corners.
         garments: meshes with the linear BGR (3,) that their textures are multiplied with.
         fabric: texture of the clothes, or None; fabric_uv: (3,) scale per mm and offset.
         brows: index into the wardrobe's; eye: texture; None where they are painted.
@@ -153,7 +153,7 @@ class Outfit:
 
     def skin_albedo(self, triangle: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Linear colours (3, M) of the skin on triangles (M,) of the head, by weights (M, 3)."""
-        u, v = np.einsum("mkc,mk->cm", self.skin_uv.take(triangle, 0), weights)
+        u, v = ((axis.take(triangle, 1) * weights.T).sum(0) for axis in self.skin_uv)
         colour, _ = self.skin.look_up(u, v)
         gain = self.skin_gain[:, None].astype(np.float32)
         return np.multiply(colour.T, gain, order="C")
