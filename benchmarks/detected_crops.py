@@ -22,8 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from synergy3DMM import OPEN_WEIGHTS, SynergyNet
 from utils import io
-from utils.aflw2000 import read_label
-from utils.crop import roi_box_from_landmarks
+from utils.aflw2000 import find_labelled_photos, read_labelled_photo
 from utils.metrics import landmark_nme
 
 
@@ -32,10 +31,8 @@ def errors(photo: Path, once: SynergyNet, twice: SynergyNet) -> list[float]:
 
     An entry is nan where no face is found.
     """
-    image, truth = io.read_image(photo), read_label(photo.with_suffix(".mat")).landmarks
-    box = roi_box_from_landmarks(truth[:2], image.shape[1], image.shape[0])[None]
-    if not (box[:, :2] < box[:, 2:]).all():
-        raise io.InputError(f"{photo}: its label's landmarks lie outside of it, or on one spot")
+    image, label, box = read_labelled_photo(photo)
+    truth, box = label.landmarks, box[None]
     boxes = [once.detect(image)]
     found = [net.predict([image], boxes).landmarks for net in (once, twice)]
     found.append(once.predict_crops([image], np.zeros(1, int), box, box).landmarks)
@@ -62,9 +59,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    photos = sorted(f for f in Path(args.photos).glob("*.jpg") if f.with_suffix(".mat").is_file())
-    if not photos:
-        raise io.InputError(f"{args.photos}: no .jpg with a .mat in it")
+    photos = find_labelled_photos(args.photos)
     once = SynergyNet(
         args.weights,
         arch=args.arch,

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import pickle
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import scipy.io
 import torch
 
+from model_building import SynergyNet
 from utils import io
+from utils.ddfa import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.params import ROOT, MorphableModel
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -116,3 +120,47 @@ def shared_folder() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared (development material) is not here")
     return SHARED
+
+
+@pytest.fixture
+def labelled_photos(tmp_path: Path) -> Path:
+    """Two crops of the open test set, put back into black photos, with their labels."""
+    crops = EvaluationCrops(OPEN_TEST_FOLDER)
+    for row in range(2):
+        start, side = crops.labels.roi_box[row, :2], np.ptp(crops.labels.roi_box[row, ::2])
+        photo = np.zeros((450, 450, 3), np.uint8)
+        x, y = (start - 1).astype(int)
+        side = int(side)
+        crop = cv2.imread(str(OPEN_TEST_FOLDER / "AFLW2000-3D_crop" / crops.names[row]))
+        photo[y : y + side, x : x + side] = cv2.resize(crop, (side, side))
+        cv2.imwrite(str(tmp_path / f"{row}.jpg"), photo)
+        label = {"pt3d_68": crops.labels.landmarks[row], "Pose_Para": np.zeros((1, 7))}
+        scipy.io.savemat(tmp_path / f"{row}.mat", label)
+    return tmp_path
+
+
+@pytest.fixture
+def as_3ddfa_v2() -> Callable[[SynergyNet], dict[str, torch.Tensor]]:
+    """Turns a model into 3DDFA_V2's state dict."""
+    return _as_3ddfa_v2
+
+
+def _as_3ddfa_v2(model: SynergyNet) -> dict[str, torch.Tensor]:
+    """The model's backbone under 3DDFA_V2's names, which are given here independently."""
+    own = model.I2P.backbone.state_dict()
+    stages = {2: 2, 3: 2, 4: 2, 5: 6}
+    blocks = [f"dw{stage}_{i}" for stage, n in stages.items() for i in range(1, n + 1)] + ["dw6"]
+    places = {"features.0.0": "conv1", "features.0.1": "bn1"}
+    for number, block in enumerate(blocks, start=1):
+        names = {0: "conv_dw", 1: "bn_dw", 3: "conv_sep", 4: "bn_sep"}
+        places |= {f"features.{number}.{i}": f"{block}.{name}" for i, name in names.items()}
+    state = {}
+    for key, value in own.items():
+        place, entry = key.rsplit(".", 1)
+        if place in places:
+            state[f"module.{places[place]}.{entry}"] = value
+    for entry in ("weight", "bias"):
+        heads = [own[f"classifier_{head}.1.{entry}"] for head in ("ori", "shape", "exp")]
+        state[f"module.fc_param.{entry}"] = torch.cat(heads)
+        state[f"module.fc_lm.{entry}"] = torch.zeros(136)
+    return state

@@ -143,6 +143,14 @@ def label_outside(folder: Path) -> None:
     )
 
 
+def label_on_one_line(folder: Path) -> None:
+    landmarks = np.random.default_rng(0).uniform(100, 200, (3, 68))
+    landmarks[0] = 150
+    scipy.io.savemat(
+        folder / "image00040.mat", {"pt3d_68": landmarks, "Pose_Para": np.zeros((1, 7))}
+    )
+
+
 def duplicate_label(folder: Path) -> None:
     (folder / "copy").mkdir()
     shutil.copy(folder / "image00040.mat", folder / "copy")
@@ -157,6 +165,7 @@ def duplicate_label(folder: Path) -> None:
         (other_label, r"image00040\.mat: no AFLW2000 label"),
         (infinite_label, r"image00040\.mat: holds values that are not finite"),
         (label_outside, r"image00040\.mat: its landmarks lie outside"),
+        (label_on_one_line, r"image00040\.mat: its landmarks lie on one line"),
         (duplicate_label, r"image00040\.mat is in it twice"),
         (shutil.rmtree, "no such folder or zip"),
     ],
@@ -323,3 +332,14 @@ def test_real_samples_against_the_published_arrays(shared_folder, tmp_path):
     assert differences["AFLW2000-3D.pts68.npy"].differing == 0
     assert differences["AFLW2000-3D_crop.roi_box.npy"].differing == 0
     assert differences["AFLW2000-3D.pose.npy"].largest < 1e-5
+
+
+def test_labelled_photos_are_those_with_a_label(labelled_photos, tmp_path):
+    (labelled_photos / "0.jpg").rename(labelled_photos / "2.jpg")
+    (labelled_photos / "2.mat").write_bytes((labelled_photos / "0.mat").read_bytes())
+    (labelled_photos / "3.jpg").write_bytes(b"without a label")
+    found = aflw2000.find_labelled_photos(labelled_photos)
+    assert [path.name for path in found] == ["1.jpg", "2.jpg"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(io.InputError, match=r"empty: no \.jpg with a \.mat"):
+        aflw2000.find_labelled_photos(tmp_path / "empty")

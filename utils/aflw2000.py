@@ -64,6 +64,42 @@ def read_label(path: str | os.PathLike) -> Label:
     return Label(landmarks.astype(np.float32), np.rad2deg(pose[:3]).astype(np.float32))
 
 
+class LabelledPhoto(NamedTuple):
+    """A photo (H, W, 3) uint8 BGR, what its `.mat` says, and the box (4,) that it is cut with."""
+
+    image: np.ndarray
+    label: Label
+    box: np.ndarray
+
+
+def read_labelled_photo(path: str | os.PathLike) -> LabelledPhoto:
+    """Read a photo and the `.mat` beside it.
+
+    Raises:
+        InputError: either is unreadable, or the landmarks lie outside of the photo or on one line.
+    """
+    mat_file = Path(path).with_suffix(".mat")
+    image, label = io.read_image(path), read_label(mat_file)
+    box = roi_box_from_landmarks(label.landmarks, image.shape[1], image.shape[0])
+    if not (box[:2] < box[2:]).all():
+        raise io.InputError(f"{mat_file}: its landmarks lie outside the picture")
+    if not (np.ptp(label.landmarks[:2], axis=1) > 0).all():
+        raise io.InputError(f"{mat_file}: its landmarks lie on one line")
+    return LabelledPhoto(image, label, box)
+
+
+def find_labelled_photos(folder: str | os.PathLike) -> list[Path]:
+    """The `.jpg` files of a folder that have a `.mat`, sorted.
+
+    Raises:
+        InputError: there is none.
+    """
+    photos = sorted(f for f in Path(folder).glob("*.jpg") if f.with_suffix(".mat").is_file())
+    if not photos:
+        raise io.InputError(f"{folder}: no .jpg with a .mat in it")
+    return photos
+
+
 def prepare(
     source: str | os.PathLike,
     output: str | os.PathLike,
@@ -90,16 +126,11 @@ def prepare(
 def _write(mat_files: list[Path], folder: Path, reannotated: str | os.PathLike | None) -> int:
     labels, boxes = [], []
     for mat_file in tqdm(mat_files, desc="AFLW2000-3D", unit="image", leave=False, disable=None):
-        image = io.read_image(mat_file.with_suffix(".jpg"))
-        label = read_label(mat_file)
-        height, width = image.shape[:2]
-        box = roi_box_from_landmarks(label.landmarks, width, height)  # (4,)
-        if not (box[:2] < box[2:]).all():
-            raise io.InputError(f"{mat_file}: its landmarks lie outside the picture")
+        photo = read_labelled_photo(mat_file.with_suffix(".jpg"))
         crop_file = folder / CROPS / f"{mat_file.stem}.jpg"
-        io.write_image(crop_file, network_crop(image, box), quality=JPEG_QUALITY)
-        labels.append(label)
-        boxes.append(box)
+        io.write_image(crop_file, network_crop(photo.image, photo.box), quality=JPEG_QUALITY)
+        labels.append(photo.label)
+        boxes.append(photo.box)
     angles_deg = np.stack([label.angles_deg for label in labels])  # (N, 3) pitch, yaw, roll
     skipped = (np.abs(angles_deg) > MAX_ANGLE_DEG).any(axis=1)  # (N,)
     again = None if reannotated is None else io.read_array(reannotated, (None, 2, N_LANDMARKS))
