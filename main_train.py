@@ -49,7 +49,7 @@ from utils.optimization import (
     report_skipped,
     step_seed,
 )
-from utils.params import MorphableModel, default_morphable_folder, load_morphable
+from utils.params import WHITENING_FILE, default_morphable_folder, load_morphable, load_whitening
 from utils.progress import Progress, log_to, peak_memory, training_plot
 
 DRY_RUN_STEPS = 4
@@ -110,6 +110,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--save-freq", type=int, default=500, help="steps between saves of PREFIX_last (500)")
     add("--resume", default="", help="checkpoint to go on from; auto: PREFIX_last, if there is one")
     add("--weights", default="", help="weights to start from: published, ours, any checkpoint")
+    add("--whitening", default="", help="of --weights that carry none, 3DDFA_V2's: its .pkl")
     add("--test_initial", action="store_true", help="validate before training")
     add("--print-freq", type=int, default=50, help="steps between lines of the log (%(default)s)")
     add("--log-file", default="", help="also write the log here")
@@ -256,18 +257,21 @@ def start_model(args: argparse.Namespace, device: torch.device) -> SynergyNet:
     """The network to train: with fresh weights by --seed, or with --weights.
 
     Raises:
-        InputError: the weights do not fit the flags or the morphable model's whitening.
+        InputError: the weights do not fit the flags, or weights or morphable model have another
+            whitening than the training targets.
     """
-    folder = args.morphable or default_morphable_folder()
+    folder = Path(args.morphable or default_morphable_folder())
     morphable = load_morphable(folder)
     torch.manual_seed(args.seed)
     model = model_building.build_model(args.arch, morphable=morphable, recipe=args.recipe)
     if args.weights:
-        model_building.load_weights(model, args.weights)
-        _check_whitening(model, morphable, args.weights, folder)
+        rest = model_building.load_weights(model, args.weights)
+        if model_building.lacks_whitening(args.arch, rest, args.weights, args.whitening):
+            model.param_mean, model.param_std = load_whitening(args.whitening)
         if model.forwardDirection is None and args.recipe != "backbone":
             raise io.InputError(f"{args.weights}: holds a backbone only; there is no refiner")
         model.recipe = args.recipe  # weights of any recipe may start any other
+    _check_whitening(model, args, folder)
     if args.sync_bn:
         if device.type == "cpu":
             raise io.InputError("--sync-bn: PyTorch has it for GPUs only; leave it away")
@@ -275,19 +279,21 @@ def start_model(args: argparse.Namespace, device: torch.device) -> SynergyNet:
     return model.to(device, memory_format=torch.channels_last)
 
 
-def _check_whitening(
-    model: SynergyNet,
-    morphable: MorphableModel,
-    weights: str | os.PathLike,
-    folder: str | os.PathLike,
-) -> None:
-    """Training targets are whitened as the morphable model's folder says; so must weights be."""
-    off = (model.param_mean - morphable.param_mean) / morphable.param_std
-    scale = model.param_std / morphable.param_std
+def _check_whitening(model: SynergyNet, args: argparse.Namespace, folder: Path) -> None:
+    """Compare a model with the training targets, whose whitening is in a file beside their list,
+    where `prepare_data.py` has left one, and else the morphable model's.
+
+    Raises:
+        InputError: the model has another one.
+    """
+    beside = Path(args.filelists_train).with_name(WHITENING_FILE)
+    source = beside if beside.is_file() else folder / WHITENING_FILE
+    mean, std = load_whitening(source)
+    off, scale = (model.param_mean - mean) / std, model.param_std / std
     if max(off.abs().max(), (scale - 1).abs().max()) > WHITENING_TOLERANCE:
         raise io.InputError(
-            f"{weights}: not of the whitening in {folder}, which training targets have; pass "
-            f"--morphable the folder that weights and targets belong to, or start anew"
+            f"{args.weights or folder}: not of the whitening in {source}, which training targets "
+            f"have; pass --morphable the folder that they belong to, and --weights of it or none"
         )
 
 

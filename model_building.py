@@ -251,12 +251,7 @@ def load_model(
     """
     checkpoint = io.read_checkpoint(weights)
     arch = arch or checkpoint.get("arch", "mobilenet_v2")
-    foreign = arch == THREEDDFA_V2 and morphable_hash(checkpoint) is None
-    if foreign and whitening is None:
-        raise io.InputError(
-            f"{weights}: 3DDFA_V2's weights carry no whitening; "
-            f"pass its param_mean_std_62d_120x120.pkl with --whitening"
-        )
+    foreign = lacks_whitening(arch, checkpoint, weights, whitening)
     model = build_model(arch, morphable=_choose_morphable(morphable, checkpoint))
     load_weights(model, weights)
     if whitening is not None:
@@ -279,6 +274,31 @@ def _choose_morphable(
     models = [load_morphable(f) for f in folders]
     named = morphable_hash(checkpoint)
     return next((model for model in models if model.hash == named), models[0])
+
+
+def lacks_whitening(
+    arch: str,
+    checkpoint: dict[str, Any],
+    weights: str | os.PathLike,
+    whitening: str | os.PathLike | None,
+) -> bool:
+    """Whether these are 3DDFA_V2's own weights, which carry no whitening.
+
+    Args:
+        arch: of the weights.
+        checkpoint: they, or its entries without them.
+        weights: their path, for messages.
+        whitening: the file that then replaces it.
+    Raises:
+        InputError: they are, and there is no such file.
+    """
+    lacks = arch == THREEDDFA_V2 and morphable_hash(checkpoint) is None
+    if lacks and not whitening:
+        raise io.InputError(
+            f"{weights}: 3DDFA_V2's weights carry no whitening; "
+            f"pass its param_mean_std_62d_120x120.pkl with --whitening"
+        )
+    return lacks
 
 
 def describe(model: SynergyNet) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import benchmark
 import main_train
 from model_building import build_model, load_model, load_weights
 from utils import checkpoint, ddfa, io, optimization
-from utils.params import ROOT, load_morphable
+from utils.params import ROOT, WHITENING_FILE, load_morphable
 
 SUM_ORDER_TOLERANCE = 1e-3  # two steps of a network of 30 layers, sums in another order
 
@@ -307,18 +307,55 @@ def test_weights_start_a_run_of_another_recipe(flags, tmp_path, capsys):
     assert "give one" in capsys.readouterr().err
 
 
-def test_weights_of_another_whitening_are_refused(flags, morphable_folder, tmp_path, capsys):
+def write_another_whitening(source, path, entry):
+    """Like another, but for one parameter in a hundredth of its spread."""
+    whitening = io.read_pickle(source)
+    values = whitening[entry].copy()
+    values[20] += 0.01 * whitening["param_std"][20]
+    io.write_pickle(path, whitening | {entry: values})
+
+
+@pytest.mark.parametrize("entry", ["param_mean", "param_std"])
+def test_weights_of_another_whitening_are_refused(flags, morphable_folder, tmp_path, capsys, entry):
     """Targets follow the folder's whitening; the network would learn that it is wrong, slowly."""
     assert run(flags | {"--epochs": 1}) == 0
     other = tmp_path / "other"
     shutil.copytree(morphable_folder, other)
-    whitening = io.read_pickle(other / "param_whitening.pkl")
-    mean = whitening["param_mean"] + 0.01 * whitening["param_std"]
-    io.write_pickle(other / "param_whitening.pkl", whitening | {"param_mean": mean})
+    write_another_whitening(*[other / WHITENING_FILE] * 2, entry)
     fine = flags | {"--weights": saved(tmp_path, 1)}
     assert run(fine | {"--morphable": other}, "--dry-run") == 2
     assert f"not of the whitening in {other}" in capsys.readouterr().err
     assert run(fine, "--dry-run") == 0
+
+
+def test_a_set_says_its_own_whitening(flags, data, morphable_folder, tmp_path, capsys):
+    """Sets made with --whiten-anew do not go with the face model that they were made of."""
+    beside = tmp_path / "set"
+    beside.mkdir()
+    shutil.copy(data / "train.list", beside)
+    flags |= {"--filelists-train": beside / "train.list"}
+    shutil.copy(morphable_folder / WHITENING_FILE, beside)
+    assert run(flags, "--dry-run") == 0
+    write_another_whitening(morphable_folder / WHITENING_FILE, beside / WHITENING_FILE, "param_std")
+    assert run(flags, "--dry-run") == 2
+    assert f"{morphable_folder}: not of the whitening in {beside}" in capsys.readouterr().err
+
+
+def test_3ddfa_v2_weights_need_their_whitening(
+    flags, as_3ddfa_v2, morphable_folder, tmp_path, capsys
+):
+    flags |= {"--arch": "3ddfa_v2:mb05", "--recipe": "backbone"}
+    model = build_model("3ddfa_v2:mb05", morphable=load_morphable(morphable_folder))
+    torch.save({"state_dict": as_3ddfa_v2(model)}, tmp_path / "mb05.pth")
+    flags |= {"--weights": tmp_path / "mb05.pth"}
+    assert run(flags, "--dry-run") == 2
+    assert "carry no whitening" in capsys.readouterr().err
+    assert run(flags | {"--whitening": morphable_folder / WHITENING_FILE}, "--dry-run") == 0
+    write_another_whitening(
+        morphable_folder / WHITENING_FILE, tmp_path / WHITENING_FILE, "param_mean"
+    )
+    assert run(flags | {"--whitening": tmp_path / WHITENING_FILE}, "--dry-run") == 2
+    assert f"not of the whitening in {morphable_folder}" in capsys.readouterr().err
 
 
 def load(flags, path):

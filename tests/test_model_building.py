@@ -337,7 +337,7 @@ def test_a_morphable_model_is_known_by_its_hash_not_its_name(tiny_morphable, tmp
     load_weights(small_model(renamed), path)
 
 
-def test_3ddfa_v2_weights_with_unknown_entries_are_refused(tiny_morphable, tmp_path):
+def test_3ddfa_v2_weights_with_unknown_entries_are_refused(as_3ddfa_v2, tiny_morphable, tmp_path):
     model = build_model("3ddfa_v2:mb05", morphable=tiny_morphable)
     state = as_3ddfa_v2(model) | {"module.dw7.conv_dw.weight": torch.zeros(1)}
     with pytest.raises(io.InputError, match=r"unknown entries dw7\.conv_dw\.weight"):
@@ -345,7 +345,7 @@ def test_3ddfa_v2_weights_with_unknown_entries_are_refused(tiny_morphable, tmp_p
 
 
 def test_3ddfa_v2_weights_need_a_morphable_model_of_their_whitening(
-    tiny_morphable, morphable_folder, tmp_path
+    as_3ddfa_v2, tiny_morphable, morphable_folder, tmp_path
 ):
     """They name no morphable model; the whitening that belongs to one tells it."""
     model = build_model("3ddfa_v2:mb05", morphable=tiny_morphable)
@@ -359,7 +359,9 @@ def test_3ddfa_v2_weights_need_a_morphable_model_of_their_whitening(
         load(other)
 
 
-def test_3ddfa_v2_weights_have_no_landmark_networks(tiny_morphable, tmp_path, reference):
+def test_3ddfa_v2_weights_have_no_landmark_networks(
+    as_3ddfa_v2, tiny_morphable, tmp_path, reference
+):
     model = build_model("3ddfa_v2:mb05", morphable=tiny_morphable).eval()
     with torch.no_grad():
         expected = model.regress(reference.tensor("preprocessed"))
@@ -397,27 +399,6 @@ def test_recipe_backbone_takes_the_backbone_of_whole_weights(tiny_morphable, tmp
     for key, value in bare.state_dict().items():
         assert torch.equal(value, whole.state_dict()[key]), key
     assert not any(key.startswith("forwardDirection") for key in bare.state_dict())
-
-
-def as_3ddfa_v2(model):
-    """The model's backbone under 3DDFA_V2's names, which are given here independently."""
-    own = model.I2P.backbone.state_dict()
-    stages = {2: 2, 3: 2, 4: 2, 5: 6}
-    blocks = [f"dw{stage}_{i}" for stage, n in stages.items() for i in range(1, n + 1)] + ["dw6"]
-    places = {"features.0.0": "conv1", "features.0.1": "bn1"}
-    for number, block in enumerate(blocks, start=1):
-        names = {0: "conv_dw", 1: "bn_dw", 3: "conv_sep", 4: "bn_sep"}
-        places |= {f"features.{number}.{i}": f"{block}.{name}" for i, name in names.items()}
-    state = {}
-    for key, value in own.items():
-        place, entry = key.rsplit(".", 1)
-        if place in places:
-            state[f"module.{places[place]}.{entry}"] = value
-    for entry in ("weight", "bias"):
-        heads = [own[f"classifier_{head}.1.{entry}"] for head in ("ori", "shape", "exp")]
-        state[f"module.fc_param.{entry}"] = torch.cat(heads)
-        state[f"module.fc_lm.{entry}"] = torch.zeros(136)
-    return state
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,14 @@ from scipy.spatial.transform import Rotation
 
 from utils import io
 from utils.expressions import sample_displays
-from utils.params import N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
+from utils.params import (
+    N_EXPR,
+    N_LANDMARKS,
+    N_PARAMS,
+    N_SHAPE,
+    WHITENING_FILE,
+    MorphableModel,
+)
 from utils.rasterize import rasterize
 
 PARTS = ("skin", "eye_left", "eye_right", "mouth", "tongue", "teeth")  # left is the subject's
@@ -245,7 +252,7 @@ def write_open_model(
     io.write_array(folder / "w_exp_sim.npy", model.w_exp)
     io.write_array(folder / "keypoints_sim.npy", model.keypoints)
     whitening = {"param_mean": param_mean, "param_std": param_std}
-    io.write_pickle(folder / "param_whitening.pkl", whitening)
+    io.write_pickle(folder / WHITENING_FILE, whitening)
     with io.whole_file(folder / "tri.mat") as temporary:
         tri = model.triangles.T.astype(np.int32) + 1
         scipy.io.savemat(temporary, {"tri": tri}, do_compression=True)

@@ -30,13 +30,14 @@ PIXEL_MEAN, PIXEL_STD = 127.5, 128.0
 ROOT = Path(__file__).resolve().parent.parent
 BFM_FOLDER = ROOT / "3dmm_data"
 OPEN_FOLDER = ROOT / "3dmm_data" / "open"
+WHITENING_FILE = "param_whitening.pkl"
 REQUIRED_FILES = (
     "u_shp.npy",
     "u_exp.npy",
     "w_shp_sim.npy",
     "w_exp_sim.npy",
     "keypoints_sim.npy",
-    "param_whitening.pkl",
+    WHITENING_FILE,
 )  # of a morphable model
 
 
@@ -104,7 +105,7 @@ def load_morphable(folder: str | Path) -> MorphableModel:
         raise io.InputError(
             f"{folder / 'keypoints_sim.npy'}: not {3 * N_LANDMARKS} rows below {rows}"
         )
-    mean, std = load_whitening(folder / "param_whitening.pkl")
+    mean, std = load_whitening(folder / WHITENING_FILE)
     u = u_shp + u_exp
     return MorphableModel(
         u=_float_tensor(u),

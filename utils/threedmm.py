@@ -33,6 +33,7 @@ from utils.params import (
     N_LANDMARKS,
     N_SHAPE,
     REQUIRED_FILES,
+    WHITENING_FILE,
     MorphableModel,
     load_morphable,
     load_whitening,
@@ -131,7 +132,7 @@ def _write(arrays: SourceArrays, folder: Path) -> None:
     io.write_array(folder / "keypoints_sim.npy", arrays.keypoints.astype(np.int64))
     mean, std = load_whitening(arrays.whitening)
     table = {"param_mean": mean.numpy(), "param_std": std.numpy()}
-    io.write_pickle(folder / "param_whitening.pkl", table)
+    io.write_pickle(folder / WHITENING_FILE, table)
     if arrays.triangles is not None:
         with io.whole_file(folder / TRIANGLES) as temporary:
             scipy.io.savemat(temporary, {"tri": arrays.triangles.astype(np.int32)})

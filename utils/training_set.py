@@ -32,14 +32,13 @@ from utils.crop import network_crop, roi_box_from_landmarks, square_box_from_lan
 from utils.ddfa import CROPS, EVAL, LIST, EvaluationLabels, write_labels
 from utils.landmark_model import LandmarkModel, params_to_crop
 from utils.mirror import FaceMirror, derive_mirror, mirror_landmarks, mirror_params
-from utils.params import IMG_SIZE, REQUIRED_FILES, load_morphable
+from utils.params import IMG_SIZE, REQUIRED_FILES, WHITENING_FILE, load_morphable
 from utils.pose import decode_pose
 from utils.workers import map_in_order
 
 TRAINING_IMAGES = "train_aug_120x120"
 TRAINING_LIST = "train_aug_120x120.list.train"
 TRAINING_PARAMS = "param_all_norm_v201.pkl"
-WHITENING = "param_whitening.pkl"
 VALIDATION = "validation"
 MORPHABLE = "3dmm_data"  # the face model with this set's whitening, when it has its own
 
@@ -393,7 +392,7 @@ def _write_training(
                 shutil.copyfile(recipe.morphable / name, output / MORPHABLE / name)
     whitening = {"param_mean": np.float32(mean), "param_std": np.float32(std)}
     for folder in (output, output / MORPHABLE) if recipe.whiten_anew else (output,):
-        io.write_pickle(folder / WHITENING, whitening)
+        io.write_pickle(folder / WHITENING_FILE, whitening)
     io.write_pickle(output / TRAINING_PARAMS, ((params - mean) / std).astype(np.float32))
     names = [crop_name(face, index) for face in faces for index in range(recipe.crops)]
     io.write_list(output / TRAINING_LIST, names)  # the last: it makes the set
