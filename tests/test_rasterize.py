@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.portrait.geometry import cover_pixels
-from utils.rasterize import rasterize, rasterize_triangles
+from utils.rasterize import cover_pixels, rasterize, rasterize_triangles
 
 
 def quad(x0, y0, x1, y1, z):
@@ -81,3 +80,15 @@ def test_triangles_that_cover_no_pixel_are_not_missed():
     np.testing.assert_array_equal(np.where(found < 0, -1, kept[found]), expected)
     np.testing.assert_array_equal(weights, expected_weights)
     assert len(np.unique(expected)) - 1 <= len(kept) < 0.6 * len(triangles)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "covers"),
+    [(3.1, 3.4, False), (3.5, 3.5, True), (3.6, 4.4, False), (3.4, 3.6, True), (-2, 0.4, False),
+     (-2, 0.5, True), (39.5, 44, True), (39.6, 44, False), (40, 44, False), (-5, 0, False)],
+)  # fmt: skip
+def test_pixel_centres_are_at_halves(low, high, covers):
+    along, across = [low, high, high], [3.0, 9.0, 30.0]
+    for axes in ((along, across), (across, along)):
+        found = cover_pixels(np.float32(axes), np.array([[0], [1], [2]]), 40)
+        assert found.tolist() == [covers]

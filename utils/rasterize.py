@@ -88,7 +88,7 @@ def rasterize_triangles(
 
     Args:
         verts: (V, 3) image coordinates x, y, z; |z| below 8,000. Not modified.
-        triangles: (T, 3) vertex indices, either orientation; T below 2**20.
+        triangles: (T, 3) vertex indices, either orientation; T from 1 to 2**20 - 1.
         height, width: size of the picture in pixels.
     Returns:
         triangle (height, width) int32, -1 where nothing is; weights (height, width, 3) float32 of
@@ -105,6 +105,24 @@ def rasterize_triangles(
     triangle = np.rint(seen[..., 0] * size).astype(np.int32) - 1
     seen[..., 0] = 1 - seen[..., 1] - seen[..., 2]
     return triangle, seen, depth
+
+
+def cover_pixels(verts: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
+    """(T,) bool: triangles whose box has the centre of a pixel in it; the others are not seen.
+
+    Args:
+        verts: (2, N) image coordinates x, y; the picture spans [0, size] in both. Not modified.
+        corners: (3, T) vertex indices. Not modified.
+        size: of the picture in pixels.
+    """
+    covers = np.ones(corners.shape[1], bool)
+    for axis in verts:
+        a, b, c = axis.take(corners)
+        low = np.maximum(np.minimum(np.minimum(a, b), c), 0)
+        high = np.minimum(np.maximum(np.maximum(a, b), c), size)
+        # The first and the last pixel whose centre lies between, with slack for rounding.
+        covers &= np.ceil(low - np.float32(0.51)) <= np.floor(high - np.float32(0.49))
+    return covers
 
 
 @functools.lru_cache(maxsize=4)

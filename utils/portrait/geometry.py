@@ -15,7 +15,7 @@ from utils.params import IMG_SIZE
 from utils.portrait.appearance import HAIRLINE_ANGLES, Look, Sheet
 from utils.portrait.projection import project
 from utils.portrait.surface import CANVAS, CLOTH, HAIR, SUPERSAMPLING, Surface
-from utils.rasterize import rasterize_triangles
+from utils.rasterize import cover_pixels, rasterize_triangles
 
 _MEAN_HALF_WIDTH_MM = 97.0  # of the mean head, ears included
 _NAPE_MM = -95.0  # no hair grows on skin below
@@ -147,8 +147,10 @@ class HeadGeometry:
         return canonical, normal
 
     def _dress(self, verts_model: np.ndarray, sheet: Sheet | None) -> np.ndarray:
-        """A head's vertices with those of shoulders and hanging hair, the mean head's where none is
-        worn: (N, 3) micrometres."""
+        """Vertices (N, 3) micrometres of a head with shoulders and hanging hair.
+
+        Without hanging hair its vertices are the mean head's, and are not drawn.
+        """
         hair = self._mean_hair if sheet is None else self._hang(sheet, verts_model)
         shoulders = _shoulders(verts_model[self._rim])
         return np.concatenate([verts_model, shoulders, hair]).astype(np.float32)
@@ -177,7 +179,10 @@ class HeadGeometry:
         return (share * look.hair_thickness * (1 + look.hair_curl * wave)).astype(np.float32)
 
     def _find_visible(self, verts: np.ndarray, areas: np.ndarray, has_sheet: bool) -> np.ndarray:
-        """Ids of the triangles that face the viewer, cover pixels of the canvas and are worn."""
+        """Ids of the triangles that face the viewer, cover pixels of the canvas and are worn.
+
+        `verts` (N, 3) are in canvas px, `areas` (T, 3) the result of `_areas`.
+        """
         facing = areas[:, 2] > 0
         if not has_sheet:
             facing &= ~self._is_sheet
@@ -209,23 +214,6 @@ def project_to_crop(camera: np.ndarray, points: np.ndarray) -> np.ndarray:
     verts = project(camera, points)
     verts[:, 1] = IMG_SIZE + 1 - verts[:, 1]
     return verts
-
-
-def cover_pixels(verts: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
-    """(T,) triangles with corners (3, T) whose box has the centre of a pixel in it; those without
-    are not seen.
-
-    Args:
-        verts: (2, N) px of a picture that spans [0, size] in both.
-    """
-    covers = np.ones(corners.shape[1], bool)
-    for axis in verts:
-        a, b, c = axis.take(corners)
-        low = np.maximum(np.minimum(np.minimum(a, b), c), 0)
-        high = np.minimum(np.maximum(np.maximum(a, b), c), size)
-        # The first and the last pixel whose centre lies between, with slack for rounding.
-        covers &= np.ceil(low - np.float32(0.51)) <= np.floor(high - np.float32(0.49))
-    return covers
 
 
 def height_above_hairline(angle: np.ndarray, height_mm: np.ndarray, look: Look) -> np.ndarray:

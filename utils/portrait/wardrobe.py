@@ -12,10 +12,10 @@ from scipy.sparse import csr_matrix
 
 from utils.open_model import SKIN
 from utils.portrait.appearance import Look, linear
-from utils.portrait.geometry import cover_pixels, project_to_crop
+from utils.portrait.geometry import project_to_crop
 from utils.portrait.light import Lights
 from utils.portrait.surface import CANVAS, CLOTH, SKIN_PULL, SUPERSAMPLING, Surface
-from utils.rasterize import rasterize
+from utils.rasterize import cover_pixels, rasterize
 
 _LINEAR = linear(np.arange(256))
 _TOLERANCE_MM = 1.5  # hair that lies this much under the skin is drawn
