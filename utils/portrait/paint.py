@@ -15,7 +15,7 @@ from utils.open_model import EYE_LEFT, EYE_RIGHT, MOUTH, SKIN, TEETH, TONGUE
 from utils.portrait.appearance import Look, linear
 from utils.portrait.atlas import Atlas
 from utils.portrait.geometry import HeadGeometry, height_above_hairline
-from utils.portrait.surface import CLOTH, HAIR, Material, Surface
+from utils.portrait.surface import CLOTH, HAIR, Material, Surface, put_columns
 from utils.portrait.wardrobe import IRIS_SHARE, Garment, Outfit
 
 # What blood and shade take from skin, by channel.
@@ -58,7 +58,9 @@ class Painter:
         self._paint_mouth(material, surface, look)
         self._paint_cloth(material, surface, look, rng)
         if outfit is not None and outfit.fabric is not None:
-            material.albedo[:, surface.part == CLOTH] = outfit.fabric_albedo(surface)
+            cloth = np.flatnonzero(surface.part == CLOTH)
+            albedo = outfit.fabric_albedo(surface.canonical.take(cloth, 1))
+            put_columns(material.albedo, cloth, albedo)
         return material
 
     def _paint_skin(
@@ -70,7 +72,7 @@ class Painter:
         rng: np.random.Generator,
     ) -> None:
         inside = np.flatnonzero(surface.part == SKIN)
-        x, y = surface.canonical[:2, inside]
+        x, y = surface.canonical[:2].take(inside, 1)
         brows = None if outfit is None or outfit.brows is None else self._brows[outfit.brows]
         mask = self._atlas.look_up(surface.angle[inside], y, look, brows, rng)
         noise = self._noise(x * 1.1, y * 1.1, rng)
@@ -86,7 +88,7 @@ class Painter:
         if outfit is None:
             skin = np.repeat(look.skin[:, None], len(inside), 1)
         else:  # the texture has lips, blushes and wrinkles of its own
-            skin = outfit.skin_albedo(surface.triangle[inside], surface.weights[inside])
+            skin = outfit.skin_albedo(surface.triangle[inside], surface.weights.take(inside, 0))
             red, shade, lips = 0.3 * red, 0.4 * shade, 0.4 * lips
         for channel in range(3):
             skin[channel] *= tone * (1 - red * _REDDENING[channel])
@@ -100,7 +102,7 @@ class Painter:
             _blend(skin, np.minimum(cover, 0.96) * (1 - mask["lips"]), look.beard_colour)
         _blend(skin, mask["brows"], look.brow_colour)
         _blend(skin, mask["lashes"] * look.lash_strength, _LASH)
-        material.albedo[:, inside] = skin
+        put_columns(material.albedo, inside, skin)
         material.gloss[inside] = look.skin_gloss * (0.5 + mask["t_zone"]) * (1 + mask["lips"])
         material.sharpness[:] = look.skin_sharpness
 
@@ -110,16 +112,16 @@ class Painter:
         height = height_above_hairline(surface.angle, surface.canonical[1], look)
         on_scalp = (surface.part == SKIN) & (height > -_HAIR_FRINGE_MM)
         inside = np.flatnonzero(on_scalp | (surface.part == HAIR))
-        (x, y), height = surface.canonical[:2, inside], height[inside]
+        (x, y), height = surface.canonical[:2].take(inside, 1), height[inside]
         coarse = self._noise(x * 0.25, y * 0.25, rng)
         across = surface.angle[inside] * 600 + y * look.strand_slant + 6 * coarse * look.hair_curl
         strand = self._noise(across * look.strand_density, y * 0.25, rng)
         cover = np.clip(0.5 + (height + look.hair_edge * (strand + coarse)) / 6, 0, 1)
         cover = np.where(on_scalp[inside], cover * np.float32(look.hair_opacity), np.float32(1))
         tone = np.clip(0.8 + 0.55 * strand + 0.25 * coarse, 0.2, 2)
-        albedo = material.albedo[:, inside]
+        albedo = material.albedo.take(inside, 1)
         _blend(albedo, cover, look.hair_colour, tone)
-        material.albedo[:, inside] = albedo
+        put_columns(material.albedo, inside, albedo)
         gleam = look.hair_gloss * np.clip(0.4 + strand, 0, 1)
         material.gloss[inside] += cover * (gleam - material.gloss[inside])
         material.sharpness[inside] += cover * (_HAIR_SHARPNESS - material.sharpness[inside])
@@ -133,7 +135,7 @@ class Painter:
         axes = np.stack([sideways, np.cross(look.gaze, sideways), look.gaze]).astype(np.float32)
         inside = np.flatnonzero((surface.part == EYE_LEFT) | (surface.part == EYE_RIGHT))
         centres = self._eye_centres[surface.part[inside] - EYE_LEFT].T
-        outward = surface.canonical[:, inside] - centres
+        outward = surface.canonical.take(inside, 1) - centres
         seen = axes @ outward  # (3, K) mm: to the side, up and along the gaze
         if outfit is None or outfit.eye is None:
             colour = _painted_eye(seen, look)
@@ -141,7 +143,7 @@ class Painter:
             u, v = 0.5 + seen[:2] * np.float32(0.5 * IRIS_SHARE / look.iris_radius)
             colour = outfit.eye.look_up(u, v)[0].T * _WHITES
         lid_shadow = 1 - 0.55 * np.clip((outward[1] - 1.5) / 4.5, 0, 1)
-        material.albedo[:, inside] = colour * lid_shadow
+        put_columns(material.albedo, inside, colour * lid_shadow)
         material.gloss[inside] = look.eye_gloss
         material.sharpness[inside] = _EYE_SHARPNESS
 
@@ -149,20 +151,20 @@ class Painter:
         """Gums and tongue, and teeth with gaps between them."""
         for part, colour, gloss in ((MOUTH, _MOUTH, 0.1), (TONGUE, _TONGUE, 0.2)):
             inside = np.flatnonzero(surface.part == part)
-            material.albedo[:, inside] = colour[:, None]
+            put_columns(material.albedo, inside, colour)
             material.gloss[inside] = gloss
         inside = np.flatnonzero(surface.part == TEETH)
-        gaps = np.clip(np.cos(surface.canonical[0, inside] * (2 * np.pi / 7.5)) * 8 - 7, 0, 1)
-        material.albedo[:, inside] = look.teeth[:, None] * (1 - 0.25 * gaps)
+        gaps = np.clip(np.cos(surface.canonical[0].take(inside) * (2 * np.pi / 7.5)) * 8 - 7, 0, 1)
+        put_columns(material.albedo, inside, look.teeth[:, None] * (1 - 0.25 * gaps))
         material.gloss[inside] = 0.25
 
     def _paint_cloth(
         self, material: Material, surface: Surface, look: Look, rng: np.random.Generator
     ) -> None:
         inside = np.flatnonzero(surface.part == CLOTH)
-        x, y, _ = surface.canonical[:, inside] * look.cloth_scale
+        x, y = surface.canonical[:2].take(inside, 1) * look.cloth_scale
         weave = 1 + look.cloth_pattern * self._noise(x, y, rng)
-        material.albedo[:, inside] = look.cloth[:, None] * weave
+        put_columns(material.albedo, inside, look.cloth[:, None] * weave)
         material.gloss[inside] = 0.02
 
     def _noise(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -8,8 +8,8 @@ to planes, depth included; so a z-buffer of flat triangles stays right.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 _NEAREST = 0.1  # of the camera's distance: what comes closer, shoulders below the crop, stays there
 _FIT_ROUNDS = 3  # of Gauss-Newton; the fourth changes 1e-6 of the face's size
@@ -77,7 +77,7 @@ def fit_face(
         slopes = np.concatenate([rigid, soft], axis=1)  # (2 K, 4 + C)
         error = (image - (x, y)).ravel() @ slopes - penalty * np.append(np.zeros(4), change)
         step = np.linalg.solve(slopes.T @ slopes + np.diag(penalty), error)
-        turned = np.exp(step[0]) * Rotation.from_rotvec(step[1:4]).as_matrix() @ turned
+        turned = np.exp(step[0]) * cv2.Rodrigues(step[1:4])[0] @ turned
         change = change + step[4:]
     camera = np.eye(4)
     camera[:3, :3] = turned

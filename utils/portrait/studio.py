@@ -17,7 +17,7 @@ from utils.portrait.light import Lights, illuminate
 from utils.portrait.paint import Painter
 from utils.portrait.scene import WITHOUT, Scene
 from utils.portrait.scenery import background, occlude
-from utils.portrait.surface import CANVAS, Surface
+from utils.portrait.surface import CANVAS, Surface, put_pixels
 from utils.portrait.wardrobe import Outfit, Wardrobe, dress, put_over
 
 
@@ -72,8 +72,9 @@ class Studio:
         garments = outfit.garments if outfit else []
         layers, surface = dress(garments, verts_model, camera, lights, surface)
         canvas = np.zeros((CANVAS * CANVAS, 4), np.float32)  # linear BGR, premultiplied, and alpha
-        canvas[surface.index, :3] = self.shade(surface, look, outfit, lights, scene.paint).T
-        canvas[surface.index, 3] = 1
+        solid = np.ones((len(surface.index), 4), np.float32)
+        solid[:, :3] = self.shade(surface, look, outfit, lights, scene.paint).T
+        put_pixels(canvas, surface.index, solid)
         picture = canvas.reshape(CANVAS, CANVAS, 4)  # the same memory
         if look.glasses is not None:
             put_on_glasses(picture, surface, self.geometry, verts_model, camera, look.glasses)

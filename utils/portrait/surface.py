@@ -44,6 +44,21 @@ class Surface:
     part: np.ndarray
 
 
+# numpy is slow on `array[:, index]` and `array[index]` of arrays with two axes: for reading there
+# is `take`, for writing there are these two.
+
+
+def put_columns(array: np.ndarray, index: np.ndarray, columns: np.ndarray) -> None:
+    """`array[:, index] = columns` of (R, K), or of (R,) for all alike, for few rows, in place."""
+    for row, values in zip(array, columns, strict=True):
+        row[index] = values
+
+
+def put_pixels(canvas: np.ndarray, index: np.ndarray, pixels: np.ndarray) -> None:
+    """`canvas[index] = pixels` for (., 4) float32, in place: each pixel as one item."""
+    canvas.view(np.complex128)[index] = np.ascontiguousarray(pixels, np.float32).view(np.complex128)
+
+
 @dataclasses.dataclass(frozen=True)
 class Material:
     """How M surface points reflect light: albedo (3, M) linear BGR; gloss and sharpness (M,)."""

@@ -14,7 +14,7 @@ from utils.open_model import SKIN
 from utils.portrait.appearance import Look, linear
 from utils.portrait.geometry import project_to_crop
 from utils.portrait.light import Lights
-from utils.portrait.surface import CANVAS, CLOTH, SKIN_PULL, SUPERSAMPLING, Surface
+from utils.portrait.surface import CANVAS, SKIN_PULL, SUPERSAMPLING, Surface, put_pixels
 from utils.rasterize import cover_pixels, rasterize
 
 _LINEAR = linear(np.arange(256))
@@ -153,14 +153,15 @@ class Outfit:
 
     def skin_albedo(self, triangle: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Linear colours (3, M) of the skin on triangles (M,) of the head, by weights (M, 3)."""
-        u, v = ((axis.take(triangle, 1) * weights.T).sum(0) for axis in self.skin_uv)
+        shares = np.ascontiguousarray(weights.T)  # (3, M)
+        u, v = ((axis.take(triangle, 1) * shares).sum(0) for axis in self.skin_uv)
         colour, _ = self.skin.look_up(u, v)
         gain = self.skin_gain[:, None].astype(np.float32)
         return np.multiply(colour.T, gain, order="C")
 
-    def fabric_albedo(self, surface: Surface) -> np.ndarray:
-        """Linear colours (3, K) of the clothes at a surface's K points of them."""
-        x, y, _ = surface.canonical[:, surface.part == CLOTH]
+    def fabric_albedo(self, canonical: np.ndarray) -> np.ndarray:
+        """Linear colours (3, K) of the clothes at canonical points (3, K) of them."""
+        x, y, _ = canonical
         scale, *offset = self.fabric_uv
         colour, _ = self.fabric.look_up(x * scale + offset[0], y * scale + offset[1])
         return colour.T
@@ -247,21 +248,24 @@ def _drape(
     layers = []
     for shell in garment.shells:
         shown = cover_pixels(verts[:, :2].T, shell.T, CANVAS)
-        triangles = shell[shown & ~hidden.take(shell).all(1)]
+        a, b, c = hidden.take(shell.T)
+        triangles = shell[shown & ~(a & b & c)]
         seen, depth = rasterize(verts, triangles, attributes, CANVAS, CANVAS)
         depth_mm = depth.reshape(-1) * surface.mm_px
         index = np.flatnonzero(depth_mm > blocker_mm - _TOLERANCE_MM)
-        u, v, light = seen.reshape(-1, 3)[index].T
+        u, v, light = seen.reshape(-1, 3).take(index, 0).T
         colour, opacity = garment.texture.look_up(u, v)
-        colour *= tint * lights.tint * _MOST_BRIGHTNESS * light[:, None]
+        pixels = np.ones((len(index), 4), np.float32)
+        for channel, gain in enumerate(tint * lights.tint * _MOST_BRIGHTNESS):
+            pixels[:, channel] = colour[:, channel] * (gain * light)
         solid = index[opacity > 0.5]
         blocker_mm[solid] = np.maximum(blocker_mm[solid], depth_mm[solid])
-        layers.append(Layer(index, np.insert(colour, 3, 1, axis=1), opacity[:, None]))
+        layers.append(Layer(index, pixels, opacity[:, None]))
     return layers, blocker_mm
 
 
 def put_over(canvas: np.ndarray, layers: list[Layer]) -> None:
     """Blend layers over a canvas (C * C, 4), premultiplied linear BGR and alpha, in place."""
     for layer in layers:
-        under = canvas[layer.index]
-        canvas[layer.index] = under + layer.opacity * (layer.colour - under)
+        under = canvas.take(layer.index, 0)
+        put_pixels(canvas, layer.index, under + layer.opacity * (layer.colour - under))
