@@ -54,6 +54,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("-a", "--arch", help="default: the checkpoint's, else mobilenet_v2")
     add("--morphable", help="3DMM folder (default: the checkpoint's)")
     add("--whitening", help="param_whitening.pkl that the weights were trained with")
+    add("-d", "--device", default="auto", help="auto, cpu, cuda or a number")
     add("--detector", default="auto", help="as singleImage.py's (%(default)s)")
     return parser
 
@@ -62,6 +63,7 @@ def main(args: argparse.Namespace) -> int:
     photos = find_labelled_photos(args.photos)
     once = SynergyNet(
         args.weights,
+        args.device,
         arch=args.arch,
         morphable=args.morphable,
         whitening=args.whitening,

@@ -1,6 +1,6 @@
 """How good landmarks are on a handful of photos, cut out, turned and exposed a little differently.
 
-    python benchmarks/views.py --photos AFLW2000-3D
+    python benchmarks/views.py --photos AFLW2000-3D -w FIRST.pth.tar SECOND.pth.tar
 
 Few photos say little: one network differs from another by how each happens to take each crop. So
 every photo of AFLW2000-3D (`.jpg` with `.mat`) is looked at many times: first the benchmark's crop
@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmark import unique_names
 from synergy3DMM import OPEN_WEIGHTS, SynergyNet
 from utils import io
 from utils.aflw2000 import find_labelled_photos, read_labelled_photo
@@ -109,10 +110,11 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--photos", required=True, help="folder of .jpg files with their .mat")
-    add("-w", "--weights", default=str(OPEN_WEIGHTS), help="default: the open ones")
-    add("-a", "--arch", help="default: the checkpoint's, else mobilenet_v2")
-    add("--morphable", help="3DMM folder (default: the checkpoint's)")
+    add("-w", "--weights", nargs="+", default=[str(OPEN_WEIGHTS)], help="default: the open ones")
+    add("-a", "--arch", help="default: the checkpoints', else mobilenet_v2")
+    add("--morphable", help="3DMM folder (default: the checkpoints')")
     add("--whitening", help="param_whitening.pkl that the weights were trained with")
+    add("-d", "--device", default="auto", help="auto, cpu, cuda or a number")
     add("--views", type=int, default=32, help="of each photo (%(default)s)")
     add("--seed", type=int, default=0, help="of the views (%(default)s)")
     return parser
@@ -121,22 +123,27 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> int:
     io.require_at_least(args, {"--views": 2, "--seed": 0})
     photos = find_labelled_photos(args.photos)
-    network = SynergyNet(
-        args.weights, arch=args.arch, morphable=args.morphable, whitening=args.whitening
-    )
-    scores = np.stack(
-        [
+    rows = []
+    for weights, name in unique_names(args.weights).items():
+        network = SynergyNet(
+            weights, args.device, args.morphable, arch=args.arch, whitening=args.whitening
+        )
+        scores = [
             errors(network, photo, args.views, (args.seed, index))
             for index, photo in enumerate(tqdm(photos, disable=None))
         ]
-    )  # (photos, views)
-    low, high = bootstrap_interval(scores.mean(1))
-    print(f"{args.weights}: {len(photos)} photos, NME, mean of images, %\n")
-    print(f"| benchmark's crop | mirrored | all {args.views} views | 95 % |")
-    print("|---:|---:|---:|---:|")
-    plain, mirrored, everything = scores[:, 0].mean(), scores[:, 1].mean(), scores.mean()
-    print(f"| {plain:.2f} | {mirrored:.2f} | {everything:.2f} | {low:.2f} to {high:.2f} |")
+        rows.append(f"| {name} | {format_scores(np.stack(scores))} |")
+    print(f"{len(photos)} photos, NME, mean of images, %\n")
+    print(f"| weights | benchmark's crop | mirrored | all {args.views} views | 95 % |")
+    print("|---|---:|---:|---:|---:|", *rows, sep="\n")
     return 0
+
+
+def format_scores(scores: np.ndarray) -> str:
+    """Columns of the table for the errors (photos, views) of one network."""
+    low, high = bootstrap_interval(scores.mean(1))
+    means = (scores[:, 0].mean(), scores[:, 1].mean(), scores.mean())
+    return " | ".join([*(f"{mean:.2f}" for mean in means), f"{low:.2f} to {high:.2f}"])
 
 
 if __name__ == "__main__":

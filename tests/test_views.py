@@ -1,16 +1,19 @@
 """benchmarks/views.py: landmarks go where the picture goes, and a run on the open test set."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import views
+from model_building import build_model, pack_weights
 from utils import io
 from utils.aflw2000 import read_labelled_photo
 from utils.ddfa import BENCHMARK
 from utils.metrics import landmark_nme
 from utils.mirror import mirror_landmarks
-from utils.params import IMG_SIZE
+from utils.params import IMG_SIZE, OPEN_FOLDER, load_morphable
 
 BOX = np.array([90.0, 60.0, 290.0, 240.0])  # clipped by the photo, so not square
 SPOT_PX = 0.1  # half a pixel of the photo is 0.3 of the crop
@@ -19,6 +22,10 @@ SPOT_PX = 0.1  # half a pixel of the photo is 0.3 of the crop
 def run(*flags):
     args = views.get_args_parser().parse_args(list(map(str, flags)))
     return io.run_command(views.main, args)
+
+
+def cells(row):
+    return row.strip("| ").split(" | ")
 
 
 def spot_at(point):
@@ -127,7 +134,7 @@ def test_the_first_view_is_the_benchmarks(labelled_photos):
 def test_all_views_are_scored(labelled_photos, capsys):
     assert run("--photos", labelled_photos, "--views", 6) == 0
     *_, row = capsys.readouterr().out.splitlines()
-    plain, mirrored, everything, interval = row.strip("| ").split(" | ")
+    _, plain, mirrored, everything, interval = cells(row)
     low, high = map(float, interval.split(" to "))
     assert max(float(plain), float(mirrored)) < 6
     assert low <= float(everything) <= high < 6
@@ -135,6 +142,21 @@ def test_all_views_are_scored(labelled_photos, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == row
     assert run("--photos", labelled_photos, "--views", 6, "--seed", 1) == 0
     assert capsys.readouterr().out.splitlines()[-1] != row
+
+
+def test_weights_share_a_table_and_their_views(labelled_photos, tmp_path, capsys):
+    """All see the same crops: the same weights have the same row wherever they stand."""
+    untrained = tmp_path / "untrained.pth.tar"
+    torch.manual_seed(0)
+    model = build_model("mobilenet_025", morphable=load_morphable(OPEN_FOLDER))
+    torch.save(pack_weights(model), untrained)
+    same = shutil.copy(views.OPEN_WEIGHTS, tmp_path / "same.pth.tar")
+    weights = (views.OPEN_WEIGHTS, untrained, same)
+    assert run("--photos", labelled_photos, "--views", 4, "-w", *weights) == 0
+    names, *columns = zip(*map(cells, capsys.readouterr().out.splitlines()[-3:]), strict=True)
+    assert names == ("open_mobilenet_v2", "untrained", "same")
+    assert all(own == copied for own, _, copied in columns)
+    assert float(columns[2][0]) < 6 < float(columns[2][1])
 
 
 def test_one_view_or_no_photo_is_one_line(labelled_photos, tmp_path, capsys):
