@@ -28,10 +28,10 @@ import torch
 from tqdm import tqdm
 
 from model_building import SynergyNet, build_model, load_model
-from utils import io, metrics, render
-from utils.aflw import aflw_errors
-from utils.corrupt import format_robustness, sweep
-from utils.ddfa import (
+from synergynet import fileio
+from synergynet.drawing import lines
+from synergynet.params import IMG_SIZE, OPEN_FOLDER, ROOT, default_morphable_folder, load_morphable
+from utils.data.ddfa import (
     BENCHMARK,
     EVAL,
     LIST,
@@ -40,7 +40,10 @@ from utils.ddfa import (
     Preset,
     default_test_folder,
 )
-from utils.evaluation import (
+from utils.evaluation import metrics
+from utils.evaluation.aflw import aflw_errors
+from utils.evaluation.corrupt import format_robustness, sweep
+from utils.evaluation.evaluation import (
     Entry,
     FileSource,
     NetworkSource,
@@ -52,10 +55,9 @@ from utils.evaluation import (
     read_truth,
     summarise,
 )
-from utils.inference import ENGINES, choose_device
-from utils.params import IMG_SIZE, OPEN_FOLDER, ROOT, default_morphable_folder, load_morphable
-from utils.report import build_report
-from utils.truth_overlay import draw_overlay
+from utils.evaluation.report import build_report
+from utils.evaluation.truth_overlay import draw_overlay
+from utils.inference.regressor import ENGINES, choose_device
 
 N_OVERLAYS = 50
 SIGNIFICANT = 0.05
@@ -249,17 +251,17 @@ def write_pictures(output: Path, entries: list[Entry]) -> None:
     count = min(N_OVERLAYS, len(crops))
     batches = entries[0].source.predict(np.arange(count))
     for index, prediction in enumerate(one for batch in batches for one in batch.split()):
-        io.write_image(output / f"{index}.png", draw_overlay(index, crops, prediction))
+        fileio.write_image(output / f"{index}.png", draw_overlay(index, crops, prediction))
     for index in range(count, N_OVERLAYS):
         (output / f"{index}.png").unlink(missing_ok=True)
     curves = {entry.name: 100 * entry.errors.nme for entry in entries}
     if len(entries) == 1 and entries[0].errors.nme_reannotated is not None:
         curves["re-annotated labels"] = 100 * entries[0].errors.nme_reannotated
     title = f"{len(crops)} images of {_relative(crops.folder)}"
-    io.write_image(output / "ced.png", render.cumulative_error_plot(curves, title))
+    fileio.write_image(output / "ced.png", lines.cumulative_error_plot(curves, title))
     nme = 100 * entries[0].errors.nme
-    plot = render.error_against_yaw_plot(nme, crops.labels.yaw_deg, title)
-    io.write_image(output / "error_vs_yaw.png", plot)
+    plot = lines.error_against_yaw_plot(nme, crops.labels.yaw_deg, title)
+    fileio.write_image(output / "error_vs_yaw.png", plot)
 
 
 # ---------------------------------------------------------------- command
@@ -308,7 +310,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> int:
     check_flags(args)
     device = choose_device(args.device)
-    output = io.make_output_folder(args.output)
+    output = fileio.make_output_folder(args.output)
     if not args.morphable and default_morphable_folder() == OPEN_FOLDER:
         print("3dmm_data/ has no Basel Face Model: using the open morphable model that ships")
     if not args.data and default_test_folder() == OPEN_TEST_FOLDER:
@@ -326,7 +328,7 @@ def main(args: argparse.Namespace) -> int:
     if pairs:
         print(format_comparison(entries, pairs))
         models = [{"name": entry.name} | entry.result for entry in entries]
-        io.write_json(output / "comparison.json", {"models": models, "pairs": pairs})
+        fileio.write_json(output / "comparison.json", {"models": models, "pairs": pairs})
     robustness = []
     if args.corrupt:
         truth = read_truth(crops, None)
@@ -334,11 +336,11 @@ def main(args: argparse.Namespace) -> int:
         robustness = [sweep(entry.name, entry.source, truth) for entry in networks]
         print("\n".join(map(format_robustness, robustness)))
         tables = {t.name: dict(zip(t.damages, t.nme.tolist(), strict=True)) for t in robustness}
-        io.write_json(output / "robustness.json", tables)
-    io.write_json(output / "benchmark.json", entries[0].result)
+        fileio.write_json(output / "robustness.json", tables)
+    fileio.write_json(output / "benchmark.json", entries[0].result)
     write_pictures(output, entries)
     page = build_report(entries, pairs, crops, robustness, provenance(entries, crops))
-    io.write_text(output / "report.html", page)
+    fileio.write_text(output / "report.html", page)
     print(f"numbers and pictures: {output}, all in one page: {output / 'report.html'}")
     return 0
 
@@ -354,12 +356,12 @@ def provenance(entries: list[Entry], crops: EvaluationCrops) -> dict[str, str]:
         facts["device"] = ", ".join(sorted(devices))
     for entry in entries:
         path = entry.result["weights"] or entry.result["predictions"]
-        facts[entry.name] = f"{Path(path).name}, SHA-256 {io.file_hash(path)}"
+        facts[entry.name] = f"{Path(path).name}, SHA-256 {fileio.file_hash(path)}"
         if morphable := entry.result.get("morphable"):
             facts[entry.name] += f", face model {morphable['name']} {morphable['hash']}"
     labels = [crops.folder / LIST, *sorted((crops.folder / EVAL).glob("*.npy"))]
     facts["test set"] = f"{_relative(crops.folder)}: " + ", ".join(
-        f"{path.name} {io.file_hash(path)}" for path in labels
+        f"{path.name} {fileio.file_hash(path)}" for path in labels
     )
     return facts
 
@@ -371,22 +373,22 @@ def check_flags(args: argparse.Namespace) -> None:
         InputError: names the flag.
     """
     if args.img_size != IMG_SIZE:
-        raise io.InputError(
+        raise fileio.InputError(
             f"--img_size {args.img_size}: the crops are {IMG_SIZE} px; leave it away"
         )
-    io.require_at_least(args, {"--batch-size": 1, "--workers": 0})
+    fileio.require_at_least(args, {"--batch-size": 1, "--workers": 0})
     if not args.weights and not args.predictions:
-        raise io.InputError(
+        raise fileio.InputError(
             "nothing to score; pass checkpoints with -w, such as -w "
             "pretrained/open_mobilenet_v2.pth.tar, which ships, or predictions with --predictions"
         )
     for flag in ("flip", "refined", "corrupt"):
         if getattr(args, flag) and not args.weights:
-            raise io.InputError(f"--{flag} runs a network; pass its weights with -w")
+            raise fileio.InputError(f"--{flag} runs a network; pass its weights with -w")
     for flag in ("arch", "morphable", "whitening"):
         values = getattr(args, flag) or []
         if len(values) not in (0, 1, len(args.weights)):
-            raise io.InputError(
+            raise fileio.InputError(
                 f"--{flag}: {len(values)} values for {len(args.weights)} weights; "
                 f"give one for all, or one each"
             )
@@ -442,4 +444,4 @@ def unique_names(paths: list[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 from model_building import load_model
-from utils import io
-from utils.ddfa import BENCHMARK, IN_THE_WILD
-from utils.export import FORMATS, OUTPUTS, FaceGraph
+from synergynet import fileio
+from utils.data.ddfa import BENCHMARK, IN_THE_WILD
+from utils.inference.export import FORMATS, OUTPUTS, FaceGraph
 
 PREPROCESS = {"none": None, "benchmark": BENCHMARK, "in-the-wild": IN_THE_WILD}
 
@@ -54,10 +54,10 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     decoded = [name for name in args.decoded.split(",") if name]
-    io.make_output_folder(Path(args.output).parent)
+    fileio.make_output_folder(Path(args.output).parent)
     model = load_model(args.weights, args.arch, args.morphable, args.whitening)
     graph = FaceGraph(model, dict.fromkeys(["params", *decoded]), PREPROCESS[args.preprocess])
-    with io.whole_file(args.output) as temporary:
+    with fileio.whole_file(args.output) as temporary:
         temporary.write_bytes(FORMATS[args.format](graph))
     metadata = graph.metadata()
     print(f"{args.output}: {args.format}, arch {metadata['arch']}, {metadata['preprocessing']}")
@@ -67,4 +67,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

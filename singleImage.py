@@ -29,14 +29,13 @@ import torch
 from tqdm import tqdm
 
 from synergy3DMM import SynergyNet
-from utils import io, render
-from utils.detect import DETECTORS, make_detector, read_boxes
-from utils.faces import POSE_CONVENTION, Faces, describe_faces, mean_face
-from utils.gallery import ResultsFile, Source, find_sources, rank_and_world_size
-from utils.inference import ENGINES
-from utils.mesh import glb_bytes, mesh_from_photo, mtl_text, obj_text, ply_bytes
-from utils.render3d import draw_faces, draw_pose_box, edge_fade
-from utils.texture import (
+from synergynet import fileio
+from synergynet.detection.detectors import DETECTORS, make_detector, read_boxes
+from synergynet.drawing import lines
+from synergynet.drawing.surface import draw_faces, draw_pose_box, edge_fade
+from synergynet.faces import POSE_CONVENTION, Faces, describe_faces, mean_face
+from synergynet.meshes.formats import glb_bytes, mesh_from_photo, mtl_text, obj_text, ply_bytes
+from synergynet.meshes.texture import (
     Unwrapping,
     depth_picture,
     pncc,
@@ -44,7 +43,9 @@ from utils.texture import (
     unwrap_texture,
     vertex_colours,
 )
-from utils.video import annotate_video, is_annotated
+from synergynet.photos.sources import ResultsFile, Source, find_sources, rank_and_world_size
+from synergynet.video.annotate import annotate_video, is_annotated
+from utils.inference.regressor import ENGINES
 
 NOSE_TIP = 30  # of the 68 landmarks
 MESHES = ("obj", "ply", "glb")
@@ -68,7 +69,7 @@ that failed.
 def draw_landmarks(photo: np.ndarray, faces: Faces) -> np.ndarray:
     """The photo with the 68 landmarks of every face."""
     for landmarks, side in zip(faces.landmarks, _sides(faces), strict=True):
-        photo = render.draw_landmarks(photo, landmarks, crop_px=side)
+        photo = lines.draw_landmarks(photo, landmarks, crop_px=side)
     return photo
 
 
@@ -79,7 +80,7 @@ def draw_poses(photo: np.ndarray, faces: Faces) -> np.ndarray:
     ):
         photo = draw_pose_box(photo, rotation, landmarks)
         nose = landmarks[:2, NOSE_TIP]
-        photo = render.draw_pose_axes(photo, rotation, nose, side / 3, crop_px=side)
+        photo = lines.draw_pose_axes(photo, rotation, nose, side / 3, crop_px=side)
     return photo
 
 
@@ -103,7 +104,7 @@ def read_ahead(
     waiting: collections.deque[tuple[Source, Future[np.ndarray]]] = collections.deque()
     with ThreadPoolExecutor(workers) as pool:
         for picture in pictures:
-            waiting.append((picture, pool.submit(io.read_image, picture.path)))
+            waiting.append((picture, pool.submit(fileio.read_image, picture.path)))
             if len(waiting) > count:
                 yield waiting.popleft()
         yield from waiting
@@ -114,7 +115,7 @@ def predict_pictures(
     reading: Iterator[tuple[Source, Future[np.ndarray]]],
     boxes: dict[str, np.ndarray] | None,
     batch_size: int,
-) -> Iterator[tuple[Source, np.ndarray | None, Faces | io.InputError]]:
+) -> Iterator[tuple[Source, np.ndarray | None, Faces | fileio.InputError]]:
     """Each picture with its photo and faces, or with None and what is wrong with it.
 
     Args:
@@ -130,7 +131,7 @@ def predict_pictures(
                 photo = future.result()
                 face_boxes = net.detect(photo) if boxes is None else look_up(picture, photo, boxes)
                 good.append((picture, photo, face_boxes))
-            except io.InputError as error:
+            except fileio.InputError as error:
                 yield picture, None, error
         faces = net.predict([photo for _, photo, _ in good], [rows for *_, rows in good])
         for index, (picture, photo, _) in enumerate(good):
@@ -145,11 +146,13 @@ def look_up(picture: Source, photo: np.ndarray, boxes: dict[str, np.ndarray]) ->
     """
     rows = boxes.get(picture.path, boxes.get(os.path.basename(picture.path)))
     if rows is None:
-        raise io.InputError(f"{picture.path}: not among the boxes; give it [] if it shows no face")
+        raise fileio.InputError(
+            f"{picture.path}: not among the boxes; give it [] if it shows no face"
+        )
     height, width = photo.shape[:2]
     beside = (rows[:, 2:4] <= 0) | (rows[:, :2] >= [width, height])  # (n, 2)
     if beside.any() or (rows[:, 2:4] - rows[:, :2] > 2 * max(height, width)).any():
-        raise io.InputError(f"{picture.path}: a box does not fit its {width} x {height} px")
+        raise fileio.InputError(f"{picture.path}: a box does not fit its {width} x {height} px")
     return rows
 
 
@@ -183,7 +186,7 @@ def plan_surface(net: SynergyNet, args: argparse.Namespace) -> Surface:
     """
     mean, triangles = mean_face(net.model), net.model.triangles
     if triangles is None and (args.mesh or args.texture or args.depth or args.pncc):
-        raise io.InputError(
+        raise fileio.InputError(
             "--mesh, --texture, --depth and --pncc need triangles: the face model has no tri.mat"
         )
     return Surface(
@@ -212,29 +215,29 @@ def write_files(
     output: Path, picture: Source, photo: np.ndarray, faces: Faces, surface: Surface
 ) -> None:
     """Pictures and JSON of one picture, and what `surface` asks for."""
-    io.write_image(output / "landmarks" / f"{picture.name}.jpg", draw_landmarks(photo, faces))
-    io.write_image(output / "poses" / f"{picture.name}.jpg", draw_poses(photo, faces))
+    fileio.write_image(output / "landmarks" / f"{picture.name}.jpg", draw_landmarks(photo, faces))
+    fileio.write_image(output / "poses" / f"{picture.name}.jpg", draw_poses(photo, faces))
     description = describe_picture(picture, photo, faces)
-    io.write_json(output / "json" / f"{picture.name}.json", description)
+    fileio.write_json(output / "json" / f"{picture.name}.json", description)
     if surface.fade is None:
         return  # no triangles
     vertices, triangles = faces.vertices, faces.triangles
     overlay = draw_faces(photo, vertices, triangles, fade=surface.fade)
-    io.write_image(output / "rendering_overlay" / f"{picture.name}.jpg", overlay)
+    fileio.write_image(output / "rendering_overlay" / f"{picture.name}.jpg", overlay)
     if surface.depth:
         depth = depth_picture(vertices, triangles, photo.shape)
-        io.write_image(output / "depth" / f"{picture.name}.png", depth)
+        fileio.write_image(output / "depth" / f"{picture.name}.png", depth)
     if surface.pncc:
         code = pncc(vertices, triangles, mean_face(faces.model), photo.shape)
-        io.write_image(output / "pncc" / f"{picture.name}.png", code)
+        fileio.write_image(output / "pncc" / f"{picture.name}.png", code)
     if surface.unwrapping is not None:
         for index, verts in enumerate(vertices):
             texture, visible = unwrap_texture(photo, verts, triangles, surface.unwrapping)
             name = f"{picture.name}_{index}"
             if surface.texture:
-                io.write_image(output / "textures" / f"{name}.png", texture)
+                fileio.write_image(output / "textures" / f"{name}.png", texture)
                 visible = np.round(255 * visible).astype(np.uint8)
-                io.write_image(output / "textures" / f"{name}_visible.png", visible)
+                fileio.write_image(output / "textures" / f"{name}_visible.png", visible)
             if surface.mesh:
                 verts = mesh_from_photo(verts, faces.params[index], faces.roi_boxes[index])
                 write_mesh(output, name, verts, triangles, texture, surface)
@@ -262,19 +265,19 @@ def write_mesh(
     uv = surface.unwrapping.uv
     colours = vertex_colours(texture, uv)
     if surface.mesh == "ply":
-        io.write_bytes(path, ply_bytes(verts, triangles, colours))
+        fileio.write_bytes(path, ply_bytes(verts, triangles, colours))
     elif surface.mesh == "glb" and surface.texture:
-        png = io.encode_image("texture.png", texture)
-        io.write_bytes(path, glb_bytes(verts, triangles, uv=uv, texture_png=png))
+        png = fileio.encode_image("texture.png", texture)
+        fileio.write_bytes(path, glb_bytes(verts, triangles, uv=uv, texture_png=png))
     elif surface.mesh == "glb":
-        io.write_bytes(path, glb_bytes(verts, triangles, colours))
+        fileio.write_bytes(path, glb_bytes(verts, triangles, colours))
     elif surface.texture:
-        io.write_image(path.with_suffix(".png"), texture)  # beside it, where all readers look
-        io.write_text(path.with_suffix(".mtl"), mtl_text(f"{path.stem}.png"))
+        fileio.write_image(path.with_suffix(".png"), texture)  # beside it, where all readers look
+        fileio.write_text(path.with_suffix(".mtl"), mtl_text(f"{path.stem}.png"))
         text = obj_text(verts, triangles, uv=uv, material_file=f"{path.stem}.mtl")
-        io.write_text(path, text)
+        fileio.write_text(path, text)
     else:
-        io.write_text(path, obj_text(verts, triangles, colours))
+        fileio.write_text(path, obj_text(verts, triangles, colours))
 
 
 # ---------------------------------------------------------------- command
@@ -316,8 +319,8 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    io.require_at_least(args, {"--batch-size": 1, "--workers": 1})
-    output = io.make_output_folder(args.output)
+    fileio.require_at_least(args, {"--batch-size": 1, "--workers": 1})
+    output = fileio.make_output_folder(args.output)
     rank, world_size = rank_and_world_size()
     if world_size > 1:
         cv2.setNumThreads(torch.get_num_threads())  # which torchrun sets, for many processes
@@ -325,7 +328,7 @@ def main(args: argparse.Namespace) -> int:
     kind, _, boxes_file = args.detector.partition(":")
     boxes = read_boxes(boxes_file) if kind == "boxes" else None
     if videos and boxes is not None:
-        raise io.InputError(
+        raise fileio.InputError(
             f"{videos[0].path}: videos need a detector, not --detector {args.detector}"
         )
     net = SynergyNet(
@@ -359,7 +362,7 @@ def do_videos(
             continue
         try:
             summary = annotate_video(net, video.path, stem, draw, smooth=args.smooth)
-        except io.InputError as error:
+        except fileio.InputError as error:
             print(f"skipped: {error}", file=sys.stderr)
             continue
         if summary.problem:
@@ -387,7 +390,7 @@ def do_pictures(
     with tqdm(total=len(pictures), unit="picture", leave=False, disable=rank or None) as progress:
         for picture, photo, faces in predict_pictures(net, reading, boxes, args.batch_size):
             progress.update()
-            if isinstance(faces, io.InputError):
+            if isinstance(faces, fileio.InputError):
                 tqdm.write(f"skipped: {faces}", file=sys.stderr)
                 results.add({"image": picture.path, "error": str(faces)})
                 continue
@@ -403,4 +406,4 @@ def do_pictures(
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 from model_building import load_model
-from utils.crop import network_crop, roi_box_from_face_box, square_box_from_landmarks
-from utils.ddfa import BENCHMARK, IN_THE_WILD, Preset, preprocess
-from utils.detect import Detector, make_detector
-from utils.faces import Faces, decode_faces
-from utils.inference import choose_device, make_regressor
-from utils.params import BFM_FOLDER, N_PARAMS, REQUIRED_FILES, ROOT
+from synergynet.detection.detectors import Detector, make_detector
+from synergynet.faces import Faces, decode_faces
+from synergynet.geometry.crop import network_crop, roi_box_from_face_box, square_box_from_landmarks
+from synergynet.params import BFM_FOLDER, N_PARAMS, REQUIRED_FILES, ROOT
+from utils.data.ddfa import BENCHMARK, IN_THE_WILD, Preset, preprocess
+from utils.inference.regressor import choose_device, make_regressor
 
 PUBLISHED_WEIGHTS = ROOT / "pretrained" / "best.pth.tar"
 OPEN_WEIGHTS = ROOT / "pretrained" / "open_mobilenet_v2.pth.tar"
@@ -46,8 +46,8 @@ class SynergyNet:
         weights: checkpoint; None takes `default_weights`.
         device: auto, cpu, cuda, or a GPU's number.
         morphable: 3dmm_data folder; None is the checkpoint's own.
-        detector: name for `utils.detect.make_detector`, or a function from a photo to its boxes;
-            it is built when first needed, so that photos with boxes need none.
+        detector: name for `make_detector`, or a function from a photo to its boxes; it is built
+            when first needed, so that photos with boxes need none.
         engine: auto, torch or onnx (ONNX Runtime, which auto takes on CPUs when it is installed).
         refine_crop: look twice: cut each face out again around its landmarks, as the training
             crops were cut, and with their black border. Boxes of detectors differ in how much
@@ -122,7 +122,7 @@ class SynergyNet:
 
         Args:
             images: (H, W, 3) uint8 BGR each.
-            image_index, boxes, roi_boxes: see `utils.faces.Faces`.
+            image_index, boxes, roi_boxes: see `synergynet.faces.Faces`.
             preset: pre-processing.
         """
         params_w = torch.empty(0, N_PARAMS)

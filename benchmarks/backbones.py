@@ -20,9 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.speed import STEPS, measure, random_morphable, train_steps
 from loss_definition import SynergyLoss
 from model_building import SynergyNet, build_model
-from utils import io, optimization
-from utils.inference import choose_device, make_regressor
-from utils.params import IMG_SIZE
+from synergynet import fileio
+from synergynet.params import IMG_SIZE
+from utils.inference.regressor import choose_device, make_regressor
+from utils.training import optimization
 
 ARCHS = ("mobilenet_v2", "mobilenet_1", "mobilenet_05", "mobilenet_025", "resnet18", "resnet50")
 
@@ -66,7 +67,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    io.require_at_least(args, {"--batch": 2, "--repeats": 1})
+    fileio.require_at_least(args, {"--batch": 2, "--repeats": 1})
     device = choose_device(args.device)
     torch.manual_seed(0)
     print(f"{device}, {torch.get_num_threads()} CPU threads, batch {args.batch}\n")
@@ -78,4 +79,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

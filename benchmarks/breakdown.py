@@ -18,12 +18,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_building import load_model
-from utils import io
-from utils.attributes import ATTRIBUTES_FILE, read_attributes, values_in_order
-from utils.ddfa import EVAL, OPEN_TEST_FOLDER, EvaluationCrops
-from utils.evaluation import ImageErrors, image_errors, network_source, read_truth
-from utils.inference import choose_device
-from utils.statistics import bootstrap_interval
+from synergynet import fileio
+from utils.data.ddfa import EVAL, OPEN_TEST_FOLDER, EvaluationCrops
+from utils.evaluation.evaluation import ImageErrors, image_errors, network_source, read_truth
+from utils.evaluation.intervals import bootstrap_interval
+from utils.inference.regressor import choose_device
+from utils.synthetic.attributes import ATTRIBUTES_FILE, read_attributes, values_in_order
 
 FAR_OFF_PERCENT, FAR_OFF_DEG = 10, 15  # NME; mean of the three angles
 
@@ -86,4 +86,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

@@ -21,9 +21,9 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from synergy3DMM import OPEN_WEIGHTS, SynergyNet
-from utils import io
-from utils.aflw2000 import find_labelled_photos, read_labelled_photo
-from utils.metrics import landmark_nme
+from synergynet import fileio
+from utils.evaluation.metrics import landmark_nme
+from utils.preparation.aflw2000 import find_labelled_photos, read_labelled_photo
 
 
 def errors(photo: Path, once: SynergyNet, twice: SynergyNet) -> list[float]:
@@ -74,7 +74,7 @@ def main(args: argparse.Namespace) -> int:
     scores = np.array([errors(photo, once, twice) for photo in tqdm(photos, disable=None)])
     is_found = ~np.isnan(scores).any(1)
     if not is_found.any():
-        raise io.InputError(f"{args.photos}: no face found in any of {len(photos)} photos")
+        raise fileio.InputError(f"{args.photos}: no face found in any of {len(photos)} photos")
     print(f"{args.weights}: faces found in {is_found.sum()} of {len(photos)} photos\n")
     print("| crop of the detector's box | a second look | crop of the label |\n|---:|---:|---:|")
     print("| " + " | ".join(f"{score:.2f}" for score in scores[is_found].mean(0)) + " |")
@@ -82,4 +82,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

@@ -27,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import benchmark
 from model_building import SynergyNet, load_model
-from utils import io, metrics
-from utils.ddfa import (
+from synergynet import fileio
+from synergynet.params import ROOT
+from utils.data.ddfa import (
     BENCHMARK,
     CROPS,
     EVAL,
@@ -38,7 +39,7 @@ from utils.ddfa import (
     EvaluationLabels,
     write_labels,
 )
-from utils.params import ROOT
+from utils.evaluation import metrics
 
 WEIGHTS = ROOT / "pretrained" / "open_mobilenet_v2.pth.tar"
 PLAIN_BATCH = 128
@@ -51,7 +52,7 @@ def repeat_test_set(folder: Path, count: int) -> Path:
     labels = crops.labels
     folder.mkdir()
     (folder / CROPS).symlink_to(OPEN_TEST_FOLDER / CROPS)
-    io.write_list(folder / LIST, [crops.names[row] for row in rows])
+    fileio.write_list(folder / LIST, [crops.names[row] for row in rows])
     repeated = EvaluationLabels(
         landmarks=labels.landmarks[rows],
         reannotated=None,
@@ -66,7 +67,7 @@ def repeat_test_set(folder: Path, count: int) -> Path:
 
 def plain_nme(model: SynergyNet, folder: Path) -> np.ndarray:
     """Landmark errors (N,) image by image."""
-    names = io.read_list(folder / LIST)
+    names = fileio.read_list(folder / LIST)
     labels = EvaluationCrops(folder).labels
     u, w_shp, w_exp = (t.numpy() for t in (model.u_base, model.w_shp_base, model.w_exp_base))
     mean, std = model.param_mean.numpy(), model.param_std.numpy()
@@ -146,4 +147,4 @@ if __name__ == "__main__":
     parser.add_argument("--many", type=int, default=20000, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=2, help="default: %(default)s")
-    sys.exit(io.run_command(main, parser.parse_args()))
+    sys.exit(fileio.run_command(main, parser.parse_args()))

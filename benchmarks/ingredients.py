@@ -19,8 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.runs import Run, add_flags, compare, keep_settings
-from utils import io
-from utils.synthetic import INGREDIENTS, TRAINING_PARAMS, write_training_set
+from synergynet import fileio
+from utils.synthetic.sets import INGREDIENTS, TRAINING_PARAMS, write_training_set
 
 EVERYTHING = "everything"
 ASSETS = "assets"
@@ -37,7 +37,7 @@ def runs(args: argparse.Namespace) -> Iterator[Run]:
 
 def draw_set(args: argparse.Namespace, ingredient: str | None) -> Path:
     """Folder of the set that lacks an ingredient (None: nothing), drawn unless it is there."""
-    folder = io.make_output_folder(args.output / "sets" / (ingredient or EVERYTHING))
+    folder = fileio.make_output_folder(args.output / "sets" / (ingredient or EVERYTHING))
     keep_settings(folder, [str(args.count), str(args.assets), str(args.morphable)])
     if not (folder / TRAINING_PARAMS).is_file():
         print(f"drawing {folder}", flush=True)
@@ -66,14 +66,14 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    io.require_at_least(args, {"--count": 1, "--workers": 0, "--images": 1, "--seeds": 1})
+    fileio.require_at_least(args, {"--count": 1, "--workers": 0, "--images": 1, "--seeds": 1})
     if args.ingredients is None:
         args.ingredients = [ASSETS, *INGREDIENTS] if args.assets else list(INGREDIENTS)
     if ASSETS in args.ingredients and not args.assets:
-        raise io.InputError(f"--ingredients {ASSETS}: needs --assets, the folder to do without")
+        raise fileio.InputError(f"--ingredients {ASSETS}: needs --assets, the folder to do without")
     compare(runs(args), args, against=EVERYTHING)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

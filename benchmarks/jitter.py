@@ -20,14 +20,14 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from synergy3DMM import OPEN_WEIGHTS, SynergyNet
-from utils import io
-from utils.crop import CROP_FACTOR, crop_to_photo
-from utils.metrics import landmark_nme
-from utils.open_model import load_head
-from utils.params import IMG_SIZE, N_POSE, OPEN_FOLDER, load_morphable
-from utils.pose import Pose, compose_rotation
-from utils.synthetic import Generator, decode_landmarks
-from utils.tracking import Tracker, tight_boxes
+from synergynet import fileio
+from synergynet.geometry.crop import CROP_FACTOR, crop_to_photo
+from synergynet.geometry.pose import Pose, compose_rotation
+from synergynet.params import IMG_SIZE, N_POSE, OPEN_FOLDER, load_morphable
+from synergynet.video.tracking import Tracker, tight_boxes
+from utils.evaluation.metrics import landmark_nme
+from utils.synthetic.open_model import load_head
+from utils.synthetic.sets import Generator, decode_landmarks
 
 PEOPLE = (1, 7, 13)  # seeds
 FRAME_PX = 480
@@ -103,7 +103,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    io.require_at_least(args, {"--frames": 3})
+    fileio.require_at_least(args, {"--frames": 3})
     scores: dict[str, list[list[float]]] = {"as it comes": [], "smoothed": []}
     for seed in PEOPLE:
         frames, truth = make_clip(args.frames, args.fps, args.noise, seed)
@@ -122,4 +122,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

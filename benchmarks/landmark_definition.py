@@ -22,11 +22,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utils import io
-from utils.landmark_model import LandmarkModel
-from utils.mirror import MIRRORED_LANDMARKS
-from utils.open_model import load_head
-from utils.params import EXPR, OPEN_FOLDER, SHAPE, load_morphable
+from synergynet import fileio
+from synergynet.geometry.landmark_model import LandmarkModel
+from synergynet.geometry.mirror import MIRRORED_LANDMARKS
+from synergynet.params import EXPR, OPEN_FOLDER, SHAPE, load_morphable
+from utils.synthetic.open_model import load_head
 
 SAMPLES = 3000
 PRIOR_MM2 = 1.0  # squared landmark error, in mm^2, that one unit of a whitened coefficient costs
@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> int:
             if args.output:
                 measured = {"offsets_mm": offsets.round(3).tolist()}
                 measured["population_mm"] = population.round(3).tolist()
-                io.write_json(args.output, measured)
+                fileio.write_json(args.output, measured)
     return 0
 
 
@@ -76,7 +76,7 @@ def sample_training_labels(basel: LandmarkModel) -> np.ndarray:
 
 def upright_landmarks(path: str) -> np.ndarray:
     """Landmarks (N, 68, 3) px, y up, of AFLW2000-3D's label file."""
-    return io.read_array(path, (None, 3, 68)).astype(np.float64).transpose(0, 2, 1) * [1, -1, 1]
+    return fileio.read_array(path, (None, 3, 68)).astype(np.float64).transpose(0, 2, 1) * [1, -1, 1]
 
 
 def measure(
@@ -164,4 +164,4 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

@@ -26,10 +26,10 @@ import scipy.io
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utils import lp300w, training_set
-from utils.labels import FaceLabel, label_to_params
-from utils.landmark_model import PHOTO_BOX, LandmarkModel
-from utils.params import N_SHAPE, OPEN_FOLDER, ROOT, MorphableModel, load_morphable
+from synergynet.geometry.landmark_model import PHOTO_BOX, LandmarkModel
+from synergynet.params import N_SHAPE, OPEN_FOLDER, ROOT, MorphableModel, load_morphable
+from utils.preparation import lp300w, training_set
+from utils.preparation.labels import FaceLabel, label_to_params
 
 PHOTO_PX = 450
 FOLDERS = ("AFW", "AFW_Flip", "HELEN", "IBUG")

@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.runs import Run, add_flags, compare
-from utils import io
-from utils.params import RECIPES
+from synergynet import fileio
+from synergynet.params import RECIPES
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    io.require_at_least(args, {"--images": 1, "--seeds": 1})
+    fileio.require_at_least(args, {"--images": 1, "--seeds": 1})
     compare(
         (
             Run(recipe, seed, args.data, ("--recipe", recipe))
@@ -46,4 +46,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

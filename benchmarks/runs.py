@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import benchmark
 from model_building import load_model
-from utils import io
-from utils.ddfa import LIST, OPEN_TEST_FOLDER
-from utils.inference import choose_device
-from utils.params import OPEN_FOLDER, ROOT
-from utils.synthetic import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
+from synergynet import fileio
+from synergynet.params import OPEN_FOLDER, ROOT
+from utils.data.ddfa import LIST, OPEN_TEST_FOLDER
+from utils.inference.regressor import choose_device
+from utils.synthetic.sets import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
 
 # train_script.sh's way of training on a CPU, cut short
 SETTINGS = (
@@ -98,10 +98,10 @@ def compare(runs: Iterable[Run], args: argparse.Namespace, against: str | None =
             f"{args.arch}, {args.images} images seen; means over the seeds, ± half their range\n"
         )
         for folder, of_folder in scores.items():
-            images = len(io.read_list(folder / LIST))
+            images = len(fileio.read_list(folder / LIST))
             text += f"\n{folder}, {images} images:\n\n{format_table(of_folder, against)}\n"
         print(text, flush=True)
-        io.write_text(args.output / TABLE, text)
+        fileio.write_text(args.output / TABLE, text)
 
 
 # ---------------------------------------------------------------- one run
@@ -113,7 +113,7 @@ def train(run: Run, args: argparse.Namespace) -> Path:
     Raises:
         InputError: training failed, or other settings were used in this folder.
     """
-    folder = io.make_output_folder(args.output / f"{run.name}_{run.seed}")
+    folder = fileio.make_output_folder(args.output / f"{run.name}_{run.seed}")
     snapshot = folder / "SynergyNet"
     faces = take_part(run.data, folder, args.images // LEAST_EPOCHS)
     flags = [*training_flags(run, folder, faces, args), *args.train_flags]
@@ -128,7 +128,9 @@ def train(run: Run, args: argparse.Namespace) -> Path:
     command += [item for pair in files.items() for item in pair]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)  # its bar is on stderr
     if done.returncode or not weights.is_file():
-        raise io.InputError(f"{folder}: training broke off, see train.log there; run this again")
+        raise fileio.InputError(
+            f"{folder}: training broke off, see train.log there; run this again"
+        )
     for state in (*folder.glob("*_last.pth.tar"), *folder.glob("*_checkpoint_*")):
         state.unlink()  # ten times as large as the weights
     return weights
@@ -141,18 +143,21 @@ def keep_settings(folder: Path, settings: list[str]) -> None:
         InputError: something else is noted there.
     """
     path = folder / SETTINGS_FILE
-    if path.is_file() and io.read_json(path) != settings:
-        raise io.InputError(f"{folder}: made with other settings; choose another --output")
-    io.write_json(path, settings)
+    if path.is_file() and fileio.read_json(path) != settings:
+        raise fileio.InputError(f"{folder}: made with other settings; choose another --output")
+    fileio.write_json(path, settings)
 
 
 def take_part(data: Path, folder: Path, most: int) -> int:
     """Write list and parameters of `most` faces from all over a set, or of all; their number."""
-    names, params_w = io.read_list(data / TRAINING_LIST), io.read_pickle(data / TRAINING_PARAMS)
+    names, params_w = (
+        fileio.read_list(data / TRAINING_LIST),
+        fileio.read_pickle(data / TRAINING_PARAMS),
+    )
     count = max(1, min(most, len(names)))
     rows = np.arange(count) * len(names) // count
-    io.write_list(folder / TRAINING_LIST, [names[row] for row in rows])
-    io.write_pickle(folder / TRAINING_PARAMS, params_w[rows])
+    fileio.write_list(folder / TRAINING_LIST, [names[row] for row in rows])
+    fileio.write_pickle(folder / TRAINING_PARAMS, params_w[rows])
     return count
 
 

@@ -31,16 +31,18 @@ import singleImage
 import synergy3DMM
 from loss_definition import SynergyLoss
 from model_building import SynergyNet, build_model
-from utils import ddfa, io, optimization
-from utils.crop import network_crop
-from utils.detect import make_detector, whole_photo
-from utils.faces import Faces, decode_faces, mean_face
-from utils.inference import choose_device, make_regressor
-from utils.packed import write_packed
-from utils.params import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
-from utils.progress import Progress
-from utils.rasterize import rasterize
-from utils.render3d import draw_faces, edge_fade
+from synergynet import fileio
+from synergynet.detection.detectors import make_detector, whole_photo
+from synergynet.drawing.rasterize import rasterize
+from synergynet.drawing.surface import draw_faces, edge_fade
+from synergynet.faces import Faces, decode_faces, mean_face
+from synergynet.geometry.crop import network_crop
+from synergynet.params import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
+from utils.data import ddfa
+from utils.data.packed import write_packed
+from utils.inference.regressor import choose_device, make_regressor
+from utils.training import optimization
+from utils.training.progress import Progress
 
 STEPS = 3  # of training a run; the first of ours still grows the heap
 
@@ -113,9 +115,9 @@ def loading(folder: Path, count: int, device: torch.device) -> dict[str, Stage]:
     names = [f"{i}.jpg" for i in range(count)]
     for name in names:
         smooth = cv2.resize(rng.integers(0, 256, (12, 12, 3), np.uint8), (IMG_SIZE, IMG_SIZE))
-        io.write_image(folder / name, smooth)
-    io.write_list(folder / "list", names)
-    io.write_array(folder / "params.npy", np.zeros((count, N_PARAMS), np.float32))
+        fileio.write_image(folder / name, smooth)
+    fileio.write_list(folder / "list", names)
+    fileio.write_array(folder / "params.npy", np.zeros((count, N_PARAMS), np.float32))
     write_packed(
         lambda name: ddfa.read_crop(folder / name), names, folder / "packed.npy", workers=1
     )
@@ -261,7 +263,7 @@ def photo_stages(folder: Path, device: str) -> dict[str, Callable[[], object]]:
     face = ddfa.EvaluationCrops(ddfa.OPEN_TEST_FOLDER)[0].numpy()
     photo = np.full((1080, 1920, 3), 127, np.uint8)
     photo[300:780, 720:1200] = cv2.resize(face, (480, 480), interpolation=cv2.INTER_CUBIC)
-    io.write_image(folder / "photo.jpg", photo)
+    fileio.write_image(folder / "photo.jpg", photo)
     box = np.array([[720, 300, 1200, 780]])
     inputs = ddfa.preprocess(torch.from_numpy(network_crop(photo, box[0]))[None], ddfa.IN_THE_WILD)
     params_w = net.regress(inputs)
@@ -278,8 +280,10 @@ def photo_stages(folder: Path, device: str) -> dict[str, Callable[[], object]]:
         singleImage.draw_poses(photo, faces)
         draw_faces(photo, vertices, faces.triangles, fade=fade)
 
-    stages: dict[str, Callable[[], object]] = {"read": lambda: io.read_image(folder / "photo.jpg")}
-    with contextlib.suppress(io.InputError):
+    stages: dict[str, Callable[[], object]] = {
+        "read": lambda: fileio.read_image(folder / "photo.jpg")
+    }
+    with contextlib.suppress(fileio.InputError):
         detect = make_detector("centerface")
         stages["detect"] = lambda: detect(photo)
     return stages | {
@@ -343,4 +347,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

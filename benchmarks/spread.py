@@ -22,15 +22,15 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.landmark_definition import fit, similarity, upright_landmarks
-from utils import io
-from utils.attributes import eye_distance, openings
-from utils.ddfa import read_crop
-from utils.gallery import PICTURE_SUFFIX
-from utils.landmark_model import LandmarkModel
-from utils.open_model import load_head
-from utils.params import N_POSE, OPEN_FOLDER, load_morphable
-from utils.pose import Pose, decode_pose
-from utils.synthetic import sample_labels
+from synergynet import fileio
+from synergynet.geometry.landmark_model import LandmarkModel
+from synergynet.geometry.pose import Pose, decode_pose
+from synergynet.params import N_POSE, OPEN_FOLDER, load_morphable
+from synergynet.photos.sources import PICTURE_SUFFIX
+from utils.data.ddfa import read_crop
+from utils.synthetic.attributes import eye_distance, openings
+from utils.synthetic.open_model import load_head
+from utils.synthetic.sets import sample_labels
 
 SEED = 5
 MIDDLE = slice(24, 96)  # px of a crop, both ways: mostly face
@@ -72,7 +72,7 @@ def compare_labels(path: str, count: int) -> dict[str, tuple[str, str]]:
     mean, basis = model.mean / 1000, np.concatenate([model.shp, model.expr], axis=2) / 1000  # mm
     landmarks = upright_landmarks(path)
     if not len(landmarks) or (np.ptp(landmarks[..., :2], axis=1) == 0).any():
-        raise io.InputError(f"{path}: no faces in it, or one whose landmarks span no area")
+        raise fileio.InputError(f"{path}: no faces in it, or one whose landmarks span no area")
     spread = np.concatenate([head.identities.std(0), head.expressions.std(0)])
     found = fit(landmarks, mean, basis * spread)[0] * spread  # (N, 50)
     faces = mean + np.einsum("kcs,ns->nkc", basis, found)
@@ -104,7 +104,7 @@ def describe_pictures(folder: str, most: int) -> dict[str, str]:
     """Medians over crops (120, 120, 3) of a folder, of the middle of each."""
     files = sorted(f for f in Path(folder).glob("*") if PICTURE_SUFFIX.search(f.name))[:most]
     if not files:
-        raise io.InputError(f"{folder}: no crops in it")
+        raise fileio.InputError(f"{folder}: no crops in it")
     median = np.median([_statistics(read_crop(file)[MIDDLE, MIDDLE]) for file in files], axis=0)
     names = (
         "grey mean",
@@ -142,9 +142,9 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    io.require_at_least(args, {"--count": 1, "--most": 1})
+    fileio.require_at_least(args, {"--count": 1, "--most": 1})
     if bool(args.real) != bool(args.drawn) or not (args.labels or args.real):
-        raise io.InputError("nothing to compare; give --labels, or --real and --drawn")
+        raise fileio.InputError("nothing to compare; give --labels, or --real and --drawn")
     rows = {}
     if args.labels:
         rows |= compare_labels(args.labels, args.count)
@@ -158,4 +158,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

@@ -24,14 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmark import unique_names
 from synergy3DMM import OPEN_WEIGHTS, SynergyNet
-from utils import io
-from utils.aflw2000 import find_labelled_photos, read_labelled_photo
-from utils.crop import network_crop
-from utils.ddfa import BENCHMARK
-from utils.metrics import landmark_nme
-from utils.mirror import mirror_landmarks
-from utils.params import IMG_SIZE
-from utils.statistics import bootstrap_interval
+from synergynet import fileio
+from synergynet.geometry.crop import network_crop
+from synergynet.geometry.mirror import mirror_landmarks
+from synergynet.params import IMG_SIZE
+from utils.data.ddfa import BENCHMARK
+from utils.evaluation.intervals import bootstrap_interval
+from utils.evaluation.metrics import landmark_nme
+from utils.preparation.aflw2000 import find_labelled_photos, read_labelled_photo
 
 # A view differs from the benchmark's crop by at most
 MOST_SHIFT_PX = 2.0  # of the crop
@@ -55,7 +55,7 @@ def make_view(
         rng: decides how the view differs from that; None: not at all.
     Returns:
         (120, 120, 3) uint8 BGR; (3, 3) homogeneous map of photo px to crop px. As in
-        `utils.crop`, pixel j is the interval [j, j + 1], and labels are taken to count so.
+        `geometry.crop`, pixel j is the interval [j, j + 1], and labels are taken to count so.
     """
     to_crop = np.diag([*IMG_SIZE / (box[2:] - box[:2]), 1.0])
     to_crop[:2, 2] = -to_crop[:2, :2] @ box[:2]
@@ -121,7 +121,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    io.require_at_least(args, {"--views": 2, "--seed": 0})
+    fileio.require_at_least(args, {"--views": 2, "--seed": 0})
     photos = find_labelled_photos(args.photos)
     rows = []
     for weights, name in unique_names(args.weights).items():
@@ -147,4 +147,4 @@ def format_scores(scores: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from singleImage import draw_landmarks, draw_poses
 from synergy3DMM import SynergyNet
-from utils import io
-from utils.faces import mean_face
-from utils.mesh import glb_bytes, mesh_from_photo
-from utils.render3d import draw_faces, draw_wireframe, edge_fade
-from utils.texture import Unwrapping, depth_picture, pncc, unwrap_model, unwrap_texture
+from synergynet import fileio
+from synergynet.drawing.surface import draw_faces, draw_wireframe, edge_fade
+from synergynet.faces import mean_face
+from synergynet.meshes.formats import glb_bytes, mesh_from_photo
+from synergynet.meshes.texture import Unwrapping, depth_picture, pncc, unwrap_model, unwrap_texture
 
 FONTS = ("system-ui", "sans-serif")
 POSE_COLUMNS = ("face", "yaw", "pitch", "roll")
@@ -72,7 +72,7 @@ def analyse(net: SynergyNet, unwrapping: Unwrapping, photo: np.ndarray) -> Analy
     }
     pose = np.stack(faces.pose("exact"), axis=1).astype(float).round(1) + 0.0  # (N, 3), no -0.0
     mesh = mesh_from_photo(verts[0], faces.params[0], faces.roi_boxes[0])
-    png = io.encode_image("texture.png", texture)
+    png = fileio.encode_image("texture.png", texture)
     return Analysis(
         pictures=pictures,
         poses=[[index, *angles] for index, angles in enumerate(pose.tolist(), start=1)],
@@ -90,22 +90,22 @@ def build_page(net: SynergyNet, folder: Path):
     try:
         import gradio
     except ImportError:
-        raise io.InputError("gradio is not installed: pip install '.[app]'") from None
+        raise fileio.InputError("gradio is not installed: pip install '.[app]'") from None
     if net.model.triangles is None:
-        raise io.InputError("the face model has no tri.mat, so there is no 3D face to show")
+        raise fileio.InputError("the face model has no tri.mat, so there is no 3D face to show")
     unwrapping = unwrap_model(mean_face(net.model))
 
     def show(path: str | None) -> tuple:
         if path is None:
             raise gradio.Error("Choose a photo first.", print_exception=False)
         try:
-            result = analyse(net, unwrapping, io.read_image(path))
-        except io.InputError as error:
+            result = analyse(net, unwrapping, fileio.read_image(path))
+        except fileio.InputError as error:
             raise gradio.Error(str(error), print_exception=False) from None
         if result is None:
             raise gradio.Error("No face found in this photo.", print_exception=False)
         glb = folder / f"{uuid.uuid4().hex[:8]}.glb"
-        io.write_bytes(glb, result.glb)
+        fileio.write_bytes(glb, result.glb)
         pictures = [(image[:, :, ::-1], caption) for caption, image in result.pictures.items()]
         return pictures, result.poses, str(glb), str(glb)
 
@@ -146,10 +146,10 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     if not 1 <= args.port <= 65535:
-        raise io.InputError(f"--port {args.port}: must be from 1 to 65535")
+        raise fileio.InputError(f"--port {args.port}: must be from 1 to 65535")
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", args.port)) == 0:
-            raise io.InputError(f"--port {args.port}: in use; choose another")
+            raise fileio.InputError(f"--port {args.port}: in use; choose another")
     net = SynergyNet(
         args.weights,
         args.device,
@@ -169,4 +169,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

@@ -26,9 +26,17 @@ sys.path.insert(0, str(DEMO.parent))
 from app import analyse  # noqa: E402
 
 from synergy3DMM import OPEN_WEIGHTS, SynergyNet  # noqa: E402
-from utils import io  # noqa: E402
-from utils.crop import photo_to_crop  # noqa: E402
-from utils.ddfa import (  # noqa: E402
+from synergynet import fileio  # noqa: E402
+from synergynet.drawing.lines import TRUTH_BGR, draw_landmarks, enlarge  # noqa: E402
+from synergynet.drawing.rasterize import rasterize  # noqa: E402
+from synergynet.drawing.surface import draw_faces, edge_fade  # noqa: E402
+from synergynet.faces import decode_faces, mean_face  # noqa: E402
+from synergynet.geometry.crop import photo_to_crop  # noqa: E402
+from synergynet.geometry.pose import Pose, compose_rotation  # noqa: E402
+from synergynet.meshes.formats import vertex_normals  # noqa: E402
+from synergynet.meshes.texture import unwrap_model  # noqa: E402
+from synergynet.params import IMG_SIZE, OPEN_FOLDER, load_morphable  # noqa: E402
+from utils.data.ddfa import (  # noqa: E402
     CROPS,
     LIST,
     OPEN_TEST_FOLDER,
@@ -36,17 +44,9 @@ from utils.ddfa import (  # noqa: E402
     preprocess,
     read_crop,
 )
-from utils.faces import decode_faces, mean_face  # noqa: E402
-from utils.mesh import vertex_normals  # noqa: E402
-from utils.open_model import BASE_VERTICES, load_head  # noqa: E402
-from utils.params import IMG_SIZE, OPEN_FOLDER, load_morphable  # noqa: E402
-from utils.portrait.makehuman import load_wardrobe  # noqa: E402
-from utils.pose import Pose, compose_rotation  # noqa: E402
-from utils.rasterize import rasterize  # noqa: E402
-from utils.render import TRUTH_BGR, draw_landmarks, enlarge  # noqa: E402
-from utils.render3d import draw_faces, edge_fade  # noqa: E402
-from utils.synthetic import Generator  # noqa: E402
-from utils.texture import unwrap_model  # noqa: E402
+from utils.synthetic.open_model import BASE_VERTICES, load_head  # noqa: E402
+from utils.synthetic.portrait.makehuman import load_wardrobe  # noqa: E402
+from utils.synthetic.sets import Generator  # noqa: E402
 
 RESULTS = DEMO.parent / "results"
 SHOWN_OVERLAYS = (1, 3, 10, 15, 23, 27, 37, 43)
@@ -94,10 +94,10 @@ def surfaces() -> np.ndarray:
     net = SynergyNet(OPEN_WEIGHTS, "cpu", detector="none", refine_crop=True)
     unwrapping = unwrap_model(mean_face(net.model))
     crops = OPEN_TEST_FOLDER / CROPS
-    names = io.read_list(OPEN_TEST_FOLDER / LIST)
+    names = fileio.read_list(OPEN_TEST_FOLDER / LIST)
     pictures = []
     for index in SHOWN_SURFACES:
-        photo = enlarge(io.read_image(crops / names[index]), 2 * SURFACE_PX)
+        photo = enlarge(fileio.read_image(crops / names[index]), 2 * SURFACE_PX)
         pictures += [photo, *analyse(net, unwrapping, photo).pictures.values()]
     columns = len(pictures) // len(SHOWN_SURFACES)
     size = (SURFACE_PX, SURFACE_PX)
@@ -127,12 +127,12 @@ def photographs(folder: str) -> np.ndarray:
 def main(args: argparse.Namespace) -> int:
     """Write the pictures beside this file."""
     morphable, head = load_morphable(OPEN_FOLDER), load_head(OPEN_FOLDER)
-    io.write_image(DEMO / "synthetic.jpg", synthetic_sheet(Generator(head, morphable)), 90)
+    fileio.write_image(DEMO / "synthetic.jpg", synthetic_sheet(Generator(head, morphable)), 90)
     if args.assets:
-        base_vertices = io.read_array(OPEN_FOLDER / BASE_VERTICES)
+        base_vertices = fileio.read_array(OPEN_FOLDER / BASE_VERTICES)
         wardrobe = load_wardrobe(args.assets, head, base_vertices)
         sheet = synthetic_sheet(Generator(head, morphable, wardrobe=wardrobe))
-        io.write_image(DEMO / "synthetic_assets.jpg", sheet, 90)
+        fileio.write_image(DEMO / "synthetic_assets.jpg", sheet, 90)
 
     mean = morphable.u.numpy().reshape(-1, 3).astype(float)
     views = [clay(mean, morphable.triangles, yaw) for yaw in (0, 35, 75)]
@@ -140,16 +140,16 @@ def main(args: argparse.Namespace) -> int:
         offsets = morphable.w_shp.numpy() @ head.identities[i]
         offsets = offsets + morphable.w_exp.numpy() @ head.expressions[i]
         views.append(clay(mean + offsets.reshape(-1, 3), morphable.triangles, yaw))
-    io.write_image(DEMO / "open_model.jpg", tile(views, 6), 92)
+    fileio.write_image(DEMO / "open_model.jpg", tile(views, 6), 92)
 
-    overlays = [io.read_image(RESULTS / f"{i}.png") for i in SHOWN_OVERLAYS]
+    overlays = [fileio.read_image(RESULTS / f"{i}.png") for i in SHOWN_OVERLAYS]
     half = [cv2.resize(image, None, fx=0.5, fy=0.5) for image in overlays]
-    io.write_image(DEMO / "alignment.jpg", tile(half, 4), 90)
+    fileio.write_image(DEMO / "alignment.jpg", tile(half, 4), 90)
     for name in ("ced.png", "error_vs_yaw.png"):
         shutil.copyfile(RESULTS / name, DEMO / name)
-    io.write_image(DEMO / "surface.jpg", surfaces(), 90)
+    fileio.write_image(DEMO / "surface.jpg", surfaces(), 90)
     if args.photographs:
-        io.write_image(DEMO / "photographs.jpg", photographs(args.photographs), 90)
+        fileio.write_image(DEMO / "photographs.jpg", photographs(args.photographs), 90)
     return 0
 
 
@@ -159,4 +159,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--photographs", metavar="DATA", help="test set of photographs, for photographs.jpg"
     )
-    sys.exit(io.run_command(main, parser.parse_args()))
+    sys.exit(fileio.run_command(main, parser.parse_args()))

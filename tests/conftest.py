@@ -15,9 +15,9 @@ import scipy.io
 import torch
 
 from model_building import SynergyNet
-from utils import io
-from utils.ddfa import OPEN_TEST_FOLDER, EvaluationCrops
-from utils.params import ROOT, MorphableModel
+from synergynet import fileio
+from synergynet.params import ROOT, MorphableModel
+from utils.data.ddfa import OPEN_TEST_FOLDER, EvaluationCrops
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SHARED = ROOT.parent / "shared"
@@ -103,11 +103,11 @@ def morphable_folder(reference: Reference, tmp_path_factory: pytest.TempPathFact
     """`tiny_morphable` as a 3dmm_data folder; tests must not change it."""
     folder = tmp_path_factory.mktemp("morphable") / "tiny"
     arrays = reference.arrays
-    io.write_array(folder / "u_shp.npy", arrays["threedmm_u_shp"])
-    io.write_array(folder / "u_exp.npy", arrays["threedmm_u_exp"])
-    io.write_array(folder / "w_shp_sim.npy", arrays["threedmm_w_shp"])
-    io.write_array(folder / "w_exp_sim.npy", arrays["threedmm_w_exp"])
-    io.write_array(folder / "keypoints_sim.npy", arrays["threedmm_keypoints"])
+    fileio.write_array(folder / "u_shp.npy", arrays["threedmm_u_shp"])
+    fileio.write_array(folder / "u_exp.npy", arrays["threedmm_u_exp"])
+    fileio.write_array(folder / "w_shp_sim.npy", arrays["threedmm_w_shp"])
+    fileio.write_array(folder / "w_exp_sim.npy", arrays["threedmm_w_exp"])
+    fileio.write_array(folder / "keypoints_sim.npy", arrays["threedmm_keypoints"])
     scipy.io.savemat(folder / "tri.mat", {"tri": arrays["threedmm_tri"]})
     whitening = {"param_mean": arrays["threedmm_mean"], "param_std": arrays["threedmm_std"]}
     (folder / "param_whitening.pkl").write_bytes(pickle.dumps(whitening))

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from synergy3DMM import OPEN_WEIGHTS, SynergyNet
-from utils import io
-from utils.faces import mean_face
-from utils.params import ROOT
-from utils.texture import unwrap_model
+from synergynet import fileio
+from synergynet.faces import mean_face
+from synergynet.meshes.texture import unwrap_model
+from synergynet.params import ROOT
 
 APP = ROOT / "demo" / "app.py"
 CROP = ROOT / "aflw2000_data" / "open" / "AFLW2000-3D_crop" / "face0000003.jpg"
@@ -40,7 +40,7 @@ def net():
 
 @pytest.fixture(scope="module")
 def photo():
-    return cv2.resize(io.read_image(CROP), (360, 360), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(fileio.read_image(CROP), (360, 360), interpolation=cv2.INTER_CUBIC)
 
 
 def test_a_photo_gives_pictures_poses_and_a_mesh(app, net, photo):
@@ -81,13 +81,15 @@ def test_no_face_is_none(app, net, photo):
 
 def test_without_gradio_there_is_one_clear_line(app, net, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(io.InputError, match=r"gradio is not installed: pip install '\.\[app\]'"):
+    with pytest.raises(
+        fileio.InputError, match=r"gradio is not installed: pip install '\.\[app\]'"
+    ):
         app.build_page(net, tmp_path)
 
 
 @pytest.mark.parametrize("port", ["0", "65536"])
 def test_ports_that_cannot_be_are_refused_at_once(app, port):
-    with pytest.raises(io.InputError, match=f"--port {port}: must be from 1 to 65535"):
+    with pytest.raises(fileio.InputError, match=f"--port {port}: must be from 1 to 65535"):
         app.main(app.get_args_parser().parse_args(["--port", port]))
 
 
@@ -97,7 +99,7 @@ def test_a_port_in_use_is_one_clear_line(app):
         taken.listen()
         port = taken.getsockname()[1]
         options = [f"--port={port}", "--weights=absent.pth"]  # before anything is loaded
-        with pytest.raises(io.InputError, match=f"--port {port}: in use"):
+        with pytest.raises(fileio.InputError, match=f"--port {port}: in use"):
             app.main(app.get_args_parser().parse_args(options))
 
 

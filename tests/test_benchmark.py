@@ -15,13 +15,14 @@ import torch
 import benchmark
 import model_building
 from model_building import SynergyNet, build_model, describe, published_state
-from utils import aflw2000, io
-from utils.crop import crop_to_photo
-from utils.ddfa import BENCHMARK, IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops, preprocess
-from utils.evaluation import image_errors, network_source, read_truth
-from utils.inference import make_regressor
-from utils.params import OPEN_FOLDER, ROOT, MorphableModel
-from utils.pose import decode_pose
+from synergynet import fileio
+from synergynet.geometry.crop import crop_to_photo
+from synergynet.geometry.pose import decode_pose
+from synergynet.params import OPEN_FOLDER, ROOT, MorphableModel
+from utils.data.ddfa import BENCHMARK, IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops, preprocess
+from utils.evaluation.evaluation import image_errors, network_source, read_truth
+from utils.inference.regressor import make_regressor
+from utils.preparation import aflw2000
 
 COUNT = 7
 YAW_DEG = np.array([0, -20, 40, -50, 70, 80, 10], np.float32)
@@ -67,8 +68,8 @@ def write_data(folder: Path, model: SynergyNet) -> None:
     images = rng.integers(0, 256, (COUNT, 120, 120, 3), np.uint8)
     names = [f"image{i:05d}.png" for i in range(COUNT)]
     for name, image in zip(names, images, strict=True):
-        io.write_image(folder / "AFLW2000-3D_crop" / name, image)
-    io.write_list(folder / "AFLW2000-3D_crop.list", names)
+        fileio.write_image(folder / "AFLW2000-3D_crop" / name, image)
+    fileio.write_list(folder / "AFLW2000-3D_crop.list", names)
     start = rng.uniform(0, 50, (COUNT, 2))
     boxes = np.concatenate([start, start + rng.uniform(100, 300, (COUNT, 2))], 1).round()
     network = make_regressor(model)
@@ -87,7 +88,7 @@ def write_data(folder: Path, model: SynergyNet) -> None:
         "AFLW2000-3D-Reannotated.pts68": landmarks[:, :2] + [[OFFSET_PX], [0]],
     }
     for name, array in arrays.items():
-        io.write_array(folder / "eval" / f"{name}.npy", array)
+        fileio.write_array(folder / "eval" / f"{name}.npy", array)
 
 
 def write_morphable(folder: Path, morphable: MorphableModel) -> None:
@@ -101,10 +102,10 @@ def write_morphable(folder: Path, morphable: MorphableModel) -> None:
         "keypoints_sim": morphable.keypoints.numpy(),
     }
     for name, array in arrays.items():
-        io.write_array(folder / f"{name}.npy", array)
+        fileio.write_array(folder / f"{name}.npy", array)
     names = ("param_mean", "param_std")
     whitening = {name: getattr(morphable, name).numpy() for name in names}
-    io.write_pickle(folder / "param_whitening.pkl", whitening)
+    fileio.write_pickle(folder / "param_whitening.pkl", whitening)
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def command(made_once, data, tmp_path) -> dict[str, Path | str]:
 
 def run(command: dict[str, Path | str]) -> int:
     arguments = [f"--{name}={value}" for name, value in command.items()]
-    return io.run_command(benchmark.main, benchmark.get_args_parser().parse_args(arguments))
+    return fileio.run_command(benchmark.main, benchmark.get_args_parser().parse_args(arguments))
 
 
 # ---------------------------------------------------------------- known answers
@@ -223,12 +224,12 @@ def test_several_models_are_compared(command, capsys, tmp_path):
     arguments += ["-w", str(command["weights"]), str(other), "--flip", "--corrupt"]
     arguments += ["--predictions", str(tmp_path / "labels.npz")]
     args = benchmark.get_args_parser().parse_args(arguments)
-    assert io.run_command(benchmark.main, args) == 0
+    assert fileio.run_command(benchmark.main, args) == 0
     printed = capsys.readouterr().out
     assert f"predictions {tmp_path / 'labels.npz'}, test set" in printed
     assert printed.count("files to errors") == 2  # reading a file is no speed
     output = Path(command["output"])
-    comparison = io.read_json(output / "comparison.json")
+    comparison = fileio.read_json(output / "comparison.json")
     models = {model["name"]: model for model in comparison["models"]}
     assert list(models) == ["w", "other", "labels"]
     assert models["w"]["flip"] is True
@@ -239,14 +240,14 @@ def test_several_models_are_compared(command, capsys, tmp_path):
     assert pairs["w", "other"]["nme"]["p_value"] == 1
     assert pairs["w", "labels"]["nme"]["difference"] == pytest.approx(models["w"]["nme"]["mean"])
     assert "w - other, NME: +0.000 %" in printed
-    assert io.read_json(output / "benchmark.json")["weights"] == str(command["weights"])
-    robustness = io.read_json(output / "robustness.json")
+    assert fileio.read_json(output / "benchmark.json")["weights"] == str(command["weights"])
+    robustness = fileio.read_json(output / "robustness.json")
     assert list(robustness) == ["w", "other"]
     assert robustness["w"]["blur"][0] == pytest.approx(models["w"]["nme"]["mean"])
     assert "Robustness of w (NME" in printed
     page = (output / "report.html").read_text()
     assert f"<b>{models['labels']['nme']['mean']:.3f}</b>" in page
-    assert io.file_hash(command["weights"]) in page
+    assert fileio.file_hash(command["weights"]) in page
 
 
 def test_refined_landmarks_are_scored_when_asked(model, data):
@@ -264,7 +265,7 @@ def test_names_are_short_where_they_can_be():
 
 
 def test_whitening_replaces_the_checkpoints(command, tmp_path):
-    stored = io.read_pickle(Path(command["morphable"]) / "param_whitening.pkl")
+    stored = fileio.read_pickle(Path(command["morphable"]) / "param_whitening.pkl")
     other = {"mean": stored["param_mean"] + 1, "std": stored["param_std"]}
     (tmp_path / "other.pkl").write_bytes(pickle.dumps(other))
     plain = benchmark.load_model(command["weights"], morphable=command["morphable"])
@@ -276,13 +277,13 @@ def test_whitening_replaces_the_checkpoints(command, tmp_path):
 
 def test_weights_find_their_own_morphable_model(command, monkeypatch, tmp_path):
     other = shutil.copytree(command["morphable"], tmp_path / "other")
-    io.write_array(other / "u_exp.npy", np.load(other / "u_exp.npy") + 1)
+    fileio.write_array(other / "u_exp.npy", np.load(other / "u_exp.npy") + 1)
     monkeypatch.setattr(model_building, "default_morphable_folder", lambda: other)
     monkeypatch.setattr(model_building, "OPEN_FOLDER", command["morphable"])
     model = benchmark.load_model(command["weights"])
     assert model.morphable_id["name"] == "tiny"
     monkeypatch.setattr(model_building, "OPEN_FOLDER", other)
-    with pytest.raises(io.InputError, match="trained with morphable model"):
+    with pytest.raises(fileio.InputError, match="trained with morphable model"):
         benchmark.load_model(command["weights"])
 
 
@@ -309,8 +310,8 @@ def test_shipped_weights_on_the_shipped_test_set(tmp_path):
     weights = ROOT / "pretrained" / "open_mobilenet_v2.pth.tar"
     folders = {"data": OPEN_TEST_FOLDER, "morphable": OPEN_FOLDER, "output": tmp_path}
     assert run(folders | {"weights": weights, "device": "cpu", "workers": "0"}) == 0
-    result = io.read_json(tmp_path / "benchmark.json")
-    assert result["images"] == len(io.read_list(OPEN_TEST_FOLDER / "AFLW2000-3D_crop.list"))
+    result = fileio.read_json(tmp_path / "benchmark.json")
+    assert result["images"] == len(fileio.read_list(OPEN_TEST_FOLDER / "AFLW2000-3D_crop.list"))
     assert result["nme"]["mean"] < SHIPPED_NME_PERCENT
     assert weights.stat().st_size < 20e6
 
@@ -326,23 +327,23 @@ def truncate_image(command: dict) -> str:
 
 def truncate_jpeg(command: dict) -> str:
     folder = command["data"] / "AFLW2000-3D_crop"
-    image = io.read_image(folder / "image00003.png")
+    image = fileio.read_image(folder / "image00003.png")
     _, data = cv2.imencode(".jpg", image)
     (folder / "image00003.jpg").write_bytes(data.tobytes()[:3000])
     names = [f"image{i:05d}.{'jpg' if i == 3 else 'png'}" for i in range(COUNT)]
-    io.write_list(command["data"] / "AFLW2000-3D_crop.list", names)
+    fileio.write_list(command["data"] / "AFLW2000-3D_crop.list", names)
     return "image00003.jpg: the picture breaks off early"
 
 
 def shorten_labels(command: dict) -> str:
     path = command["data"] / "eval" / "AFLW2000-3D.pts68.npy"
-    io.write_array(path, np.load(path)[:-1])
+    fileio.write_array(path, np.load(path)[:-1])
     return f"{path}: {COUNT - 1} rows for {COUNT} images"
 
 
 def shorten_pose(command: dict) -> str:
     path = command["data"] / "eval" / "ALFW2000-3D_pose_3ANG_excl.npy"
-    io.write_array(path, np.load(path)[:-1])
+    fileio.write_array(path, np.load(path)[:-1])
     return f"{path}: {COUNT - 3} rows for {COUNT - 2} images"
 
 
@@ -359,7 +360,7 @@ def spoil_labels(name: str, change: Callable[[np.ndarray], np.ndarray], message:
 
 def skip_too_far(command: dict) -> str:
     path = command["data"] / "eval" / "ALFW2000-3D_pose_3ANG_skip.npy"
-    io.write_array(path, np.array([0, COUNT]))
+    fileio.write_array(path, np.array([0, COUNT]))
     return f"{path}: indices outside"
 
 
@@ -497,7 +498,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(command, capsys, break_it):
 @pytest.mark.parametrize("flag", ["--flip", "--refined", "--corrupt"])
 def test_what_runs_a_network_needs_weights(flag):
     args = benchmark.get_args_parser().parse_args(["--predictions", "theirs.npz", flag])
-    with pytest.raises(io.InputError, match=f"{flag} runs a network; pass its weights with -w"):
+    with pytest.raises(fileio.InputError, match=f"{flag} runs a network; pass its weights with -w"):
         benchmark.check_flags(args)
 
 

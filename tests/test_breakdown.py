@@ -6,10 +6,10 @@ import torch
 
 from benchmarks import breakdown
 from model_building import build_model, pack_weights
-from utils.evaluation import ImageErrors
-from utils.io import run_command
-from utils.params import OPEN_FOLDER, load_morphable
-from utils.synthetic import write_test_set
+from synergynet.fileio import run_command
+from synergynet.params import OPEN_FOLDER, load_morphable
+from utils.evaluation.evaluation import ImageErrors
+from utils.synthetic.sets import write_test_set
 
 
 def test_table_by_hand():

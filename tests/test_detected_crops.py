@@ -5,12 +5,12 @@ import pytest
 import scipy.io
 
 from benchmarks import detected_crops
-from utils import io
+from synergynet import fileio
 
 
 def run(*flags):
     args = detected_crops.get_args_parser().parse_args(list(map(str, flags)))
-    return io.run_command(detected_crops.main, args)
+    return fileio.run_command(detected_crops.main, args)
 
 
 def test_the_nearest_face_counts():

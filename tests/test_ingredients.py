@@ -3,8 +3,8 @@
 import pytest
 
 from benchmarks import ingredients
-from utils import io
-from utils.synthetic import INGREDIENTS, TRAINING_PARAMS
+from synergynet import fileio
+from utils.synthetic.sets import INGREDIENTS, TRAINING_PARAMS
 
 
 def parse(tmp_path, *flags):
@@ -20,7 +20,7 @@ def drawn(monkeypatch):
     def write(morphable, folder, count, seed, workers, assets, without):
         assert folder.name not in sets
         sets[folder.name] = (count, seed, assets, without)
-        io.write_pickle(folder / TRAINING_PARAMS, [])
+        fileio.write_pickle(folder / TRAINING_PARAMS, [])
 
     monkeypatch.setattr(ingredients, "write_training_set", write)
     return sets
@@ -45,12 +45,12 @@ def test_every_set_is_drawn_once_and_lacks_one_thing(tmp_path, drawn, monkeypatc
     drawn.clear()
     list(ingredients.runs(parse(tmp_path, "--assets", "makehuman", "--ingredients", "hair")))
     assert drawn == {}
-    with pytest.raises(io.InputError, match="everything: made with other settings"):
+    with pytest.raises(fileio.InputError, match="everything: made with other settings"):
         list(ingredients.runs(parse(tmp_path, "--ingredients", "hair")))
 
 
 def test_without_assets_there_are_none_to_leave_out(tmp_path, drawn, capsys):
     args = parse(tmp_path, "--ingredients", "assets")
-    assert io.run_command(ingredients.main, args) == 2
+    assert fileio.run_command(ingredients.main, args) == 2
     assert "--ingredients assets: needs --assets" in capsys.readouterr().err
     assert drawn == {}

@@ -7,10 +7,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from benchmarks import landmark_definition
-from utils.landmark_model import LandmarkModel
-from utils.mirror import MIRRORED_LANDMARKS
-from utils.open_model import load_head
-from utils.params import OPEN_FOLDER, load_morphable
+from synergynet.geometry.landmark_model import LandmarkModel
+from synergynet.geometry.mirror import MIRRORED_LANDMARKS
+from synergynet.params import OPEN_FOLDER, load_morphable
+from utils.synthetic.open_model import load_head
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,10 @@ import torch
 import benchmark
 import main_train
 from model_building import build_model, load_model, load_weights
-from utils import checkpoint, ddfa, io, optimization
-from utils.params import ROOT, WHITENING_FILE, load_morphable
+from synergynet import fileio
+from synergynet.params import ROOT, WHITENING_FILE, load_morphable
+from utils.data import ddfa
+from utils.training import checkpoint, optimization
 
 SUM_ORDER_TOLERANCE = 1e-3  # two steps of a network of 30 layers, sums in another order
 
@@ -31,17 +33,17 @@ def data(reference, morphable_folder, tmp_path_factory):
     images = reference.arrays["train_images"]
     names = [f"{i:02d}.jpg" for i in range(len(images))]
     for name, image in zip(names, images, strict=True):
-        io.write_image(folder / "crops" / name, image)
-    io.write_list(folder / "train.list", names)
+        fileio.write_image(folder / "crops" / name, image)
+    fileio.write_list(folder / "train.list", names)
     (folder / "train.pkl").write_bytes(pickle.dumps(reference.arrays["train_targets"]))
     for name, image in zip(names, reference.arrays["images"], strict=False):
-        io.write_image(folder / "test" / "AFLW2000-3D_crop" / name, image)
+        fileio.write_image(folder / "test" / "AFLW2000-3D_crop" / name, image)
     evaluation = folder / "test" / "eval"
-    io.write_list(folder / "test" / "AFLW2000-3D_crop.list", names[:4])
-    io.write_array(evaluation / "AFLW2000-3D.pts68.npy", reference.arrays["metric_gt"][:4])
-    io.write_array(evaluation / "AFLW2000-3D.pose.npy", reference.arrays["metric_yaw"][:4])
+    fileio.write_list(folder / "test" / "AFLW2000-3D_crop.list", names[:4])
+    fileio.write_array(evaluation / "AFLW2000-3D.pts68.npy", reference.arrays["metric_gt"][:4])
+    fileio.write_array(evaluation / "AFLW2000-3D.pose.npy", reference.arrays["metric_yaw"][:4])
     boxes = reference.arrays["metric_roi_box"][:4]
-    io.write_array(evaluation / "AFLW2000-3D_crop.roi_box.npy", boxes)
+    fileio.write_array(evaluation / "AFLW2000-3D_crop.roi_box.npy", boxes)
     return folder
 
 
@@ -75,7 +77,7 @@ def command_line(flags, *switches):
 
 def run(flags, *switches):
     args = main_train.get_args_parser().parse_args(command_line(flags, *switches))
-    return io.run_command(main_train.main, args)
+    return fileio.run_command(main_train.main, args)
 
 
 def saved(tmp_path, epoch):
@@ -89,7 +91,7 @@ def test_train_resume_load_and_benchmark(
     flags |= {"--optimizer": optimizer}
     log_file = tmp_path / "logs" / "train.log"
     assert run(flags | {"--ema": 0.5, "--log-file": log_file}, "--test_initial") == 0
-    whole = io.read_checkpoint(saved(tmp_path, 2))
+    whole = fileio.read_checkpoint(saved(tmp_path, 2))
     assert (whole["epoch"], whole["arch"], whole["recipe"]) == (2, "mobilenet_025", "paper")
     for text in (capsys.readouterr().out, log_file.read_text()):
         assert text.count("4 images, NME") == 5  # first, two epochs; last and best on the test set
@@ -99,7 +101,7 @@ def test_train_resume_load_and_benchmark(
     # from epoch 1 on, a resumed run gives the same bits
     saved(tmp_path, 2).unlink()
     assert run(flags | {"--ema": 0.5, "--resume": saved(tmp_path, 1)}) == 0
-    resumed = io.read_checkpoint(saved(tmp_path, 2))
+    resumed = fileio.read_checkpoint(saved(tmp_path, 2))
     for entry in ("state_dict", "raw_state_dict"):
         for key, value in whole[entry].items():
             assert torch.equal(value, resumed[entry][key]), key
@@ -135,7 +137,7 @@ def test_folders_that_were_not_given_are_logged(flags, monkeypatch, capsys):
 )
 def test_other_recipes_and_optimizers_train(flags, tmp_path, recipe, optimizer):
     assert run(flags | {"--recipe": recipe, "--optimizer": optimizer, "--epochs": 1}) == 0
-    entries = io.read_checkpoint(saved(tmp_path, 1))
+    entries = fileio.read_checkpoint(saved(tmp_path, 1))
     assert entries["recipe"] == recipe
 
 
@@ -166,11 +168,11 @@ def test_two_processes_train_as_one_with_two_parts(flags, tmp_path, one_thread, 
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("2 x cpu") == 1  # one process writes the log
     assert "step 2/2" in done.stdout
-    together = io.read_checkpoint(saved(tmp_path, 1))
+    together = fileio.read_checkpoint(saved(tmp_path, 1))
     assert run(flags | {"--accumulate": 2}) == 0
-    alone = io.read_checkpoint(saved(tmp_path, 1))
+    alone = fileio.read_checkpoint(saved(tmp_path, 1))
     assert run(flags) == 0
-    undivided = io.read_checkpoint(saved(tmp_path, 1))
+    undivided = fileio.read_checkpoint(saved(tmp_path, 1))
 
     def momenta(entries):
         states = entries["optimizer"]["state"].values()
@@ -207,14 +209,14 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(flags, tmp_path):
                 process.kill()
             time.sleep(0.001)
         assert process.returncode == -signal.SIGKILL
-        entries = io.read_checkpoint(last)  # whole, whatever the moment
+        entries = fileio.read_checkpoint(last)  # whole, whatever the moment
         reached.append(4 * entries["epoch"] + entries["step"])
     assert 0 < reached[0] <= reached[1] < reached[2] < 8
     assert run(flags | {"--resume": "auto"}) == 0
     assert not list(last.parent.glob(".Tiny*"))
     for name in ("Tiny_last.pth.tar", "best_validation.pth.tar"):
         expected, resumed = (
-            io.read_checkpoint(tmp_path / folder / name) for folder in ("whole", "ckpts")
+            fileio.read_checkpoint(tmp_path / folder / name) for folder in ("whole", "ckpts")
         )
         assert (expected["epoch"], expected["best"]) == (resumed["epoch"], resumed["best"])
         for entry in ("state_dict", "raw_state_dict"):
@@ -258,8 +260,8 @@ def test_resuming_with_other_flags_or_data_is_told(flags, tmp_path, data, capsys
     capsys.readouterr()
     assert run(flags | {"--resume": "auto", "--base-lr": 0.02}) == 0
     assert "--base-lr is 0.02, the checkpoint has 0.01" in capsys.readouterr().out
-    names = io.read_list(data / "train.list")
-    io.write_list(tmp_path / "other.list", names[1:] + names[:1])
+    names = fileio.read_list(data / "train.list")
+    fileio.write_list(tmp_path / "other.list", names[1:] + names[:1])
     other = {"--filelists-train": tmp_path / "other.list", "--resume": saved(tmp_path, 1)}
     assert run(flags | other) == 2
     assert "trained on other data" in capsys.readouterr().err
@@ -283,7 +285,7 @@ def test_training_with_mirror_images_is_another_run(flags, tmp_path, capsys):
 def test_resume_in_an_epoch_keeps_the_batch_size(flags, tmp_path, capsys):
     assert run(flags | {"--epochs": 1}) == 0
     middle = tmp_path / "middle.pth.tar"
-    torch.save(io.read_checkpoint(saved(tmp_path, 1)) | {"epoch": 0, "step": 1}, middle)
+    torch.save(fileio.read_checkpoint(saved(tmp_path, 1)) | {"epoch": 0, "step": 1}, middle)
     capsys.readouterr()
     assert run(flags | {"--resume": middle, "--batch-size": 4}) == 2
     assert "--batch-size 8; keep that size" in capsys.readouterr().err
@@ -309,10 +311,10 @@ def test_weights_start_a_run_of_another_recipe(flags, tmp_path, capsys):
 
 def write_another_whitening(source, path, entry):
     """Like another, but for one parameter in a hundredth of its spread."""
-    whitening = io.read_pickle(source)
+    whitening = fileio.read_pickle(source)
     values = whitening[entry].copy()
     values[20] += 0.01 * whitening["param_std"][20]
-    io.write_pickle(path, whitening | {entry: values})
+    fileio.write_pickle(path, whitening | {entry: values})
 
 
 @pytest.mark.parametrize("entry", ["param_mean", "param_std"])
@@ -376,9 +378,9 @@ def test_the_best_on_validation_is_kept_and_never_chosen_on_a_test_set(
     monkeypatch.setattr(ddfa, "default_test_folder", lambda: ROOT / "aflw2000_data" / "open")
     assert run(flags | {"--epochs": 3}) == 0
     assert scored == [str(flags["--validation"])] * 3 + [str(ddfa.OPEN_TEST_FOLDER)] * 2
-    best = io.read_checkpoint(tmp_path / "ckpts" / "best_validation.pth.tar")
+    best = fileio.read_checkpoint(tmp_path / "ckpts" / "best_validation.pth.tar")
     assert best["best"] == {"epoch": 2, "nme": 3.0}
-    expected = io.read_checkpoint(saved(tmp_path, 2))["state_dict"]
+    expected = fileio.read_checkpoint(saved(tmp_path, 2))["state_dict"]
     assert all(torch.equal(value, best["state_dict"][key]) for key, value in expected.items())
 
     (tmp_path / "ckpts" / "best_validation.pth.tar").unlink()
@@ -390,7 +392,7 @@ def test_the_best_on_validation_is_kept_and_never_chosen_on_a_test_set(
 
 def test_a_checkpoint_tells_what_made_it(flags, tmp_path):
     assert run(flags | {"--epochs": 1}) == 0
-    entries = io.read_checkpoint(saved(tmp_path, 1))
+    entries = fileio.read_checkpoint(saved(tmp_path, 1))
     assert entries["args"]["base_lr"] == 0.01
     assert entries["args"]["seed"] == 0
     assert entries["versions"]["torch"] == str(torch.__version__)
@@ -409,7 +411,7 @@ def test_an_unreadable_image_is_named_once_and_left_out(flags, data, tmp_path, c
 def test_curves_are_drawn_and_tabulated(flags, tmp_path):
     pytest.importorskip("tensorboard")
     assert run(flags, "--tensorboard") == 0
-    assert io.read_image(tmp_path / "results" / "training.png").shape[2] == 3
+    assert fileio.read_image(tmp_path / "results" / "training.png").shape[2] == 3
     assert list((tmp_path / "ckpts" / "Tiny_tensorboard").glob("events.*"))
     header, *rows = (tmp_path / "ckpts" / "Tiny_log.csv").read_text().splitlines()
     assert header.startswith("epoch,step,learning_rate,loss,")
@@ -499,8 +501,8 @@ def test_resume_refuses_damaged_states(tiny_morphable, tmp_path, damage):
     optimizer = optimization.build_optimizer(model, 0.01)
     path = tmp_path / "damaged.pth.tar"
     checkpoint.save_checkpoint(path, model, optimizer, None, {"epoch": 1, "step": 0})
-    torch.save(io.read_checkpoint(path) | damage, path)
-    with pytest.raises(io.InputError, match=r"damaged\.pth\.tar: cannot go on from it"):
+    torch.save(fileio.read_checkpoint(path) | damage, path)
+    with pytest.raises(fileio.InputError, match=r"damaged\.pth\.tar: cannot go on from it"):
         checkpoint.resume(str(path), model, optimizer, None)
 
 

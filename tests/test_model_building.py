@@ -14,9 +14,10 @@ import benchmark
 import model_building
 from loss_definition import CONSISTENCY_WEIGHT, PARAM_WEIGHT, SynergyLoss
 from model_building import BASIS_BUFFERS, build_model, load_weights, pack_weights
-from utils import ddfa, io
-from utils.crop import crop_to_photo
-from utils.pose import decompose_camera
+from synergynet import fileio
+from synergynet.geometry.crop import crop_to_photo
+from synergynet.geometry.pose import decompose_camera
+from utils.data import ddfa
 
 FORWARD_TOLERANCE = 1e-4  # of the largest value: float32, kernels of another library version
 TRAIN_TOLERANCE = 1e-5  # float64
@@ -265,7 +266,7 @@ def test_load_weights_refuses_and_leaves_the_model_alone(tiny_morphable, tmp_pat
     model = small_model(tiny_morphable)
     state, message = faults(model_building.published_state(model))[fault]
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(io.InputError, match=message) as error:
+    with pytest.raises(fileio.InputError, match=message) as error:
         load_weights(model, save({"state_dict": state}, tmp_path))
     assert "checkpoint.pth.tar" in str(error.value)
     assert "\n" not in str(error.value)
@@ -285,7 +286,7 @@ def test_load_weights_refuses_weights_of_another_kind(
 ):
     model = small_model(tiny_morphable)
     path = save(pack_weights(model) | {entry: value}, tmp_path)
-    with pytest.raises(io.InputError, match=message):
+    with pytest.raises(fileio.InputError, match=message):
         load_weights(model, path)
 
 
@@ -306,7 +307,7 @@ def test_hostile_checkpoint_is_refused_unread(tiny_morphable, tmp_path, writer):
     path, trap = tmp_path / "evil.pth.tar", tmp_path / "trap"
     writer({"state_dict": Hostile(trap)}, path)
     trap.unlink(missing_ok=True)
-    with pytest.raises(io.InputError, match=r"evil\.pth\.tar"):
+    with pytest.raises(fileio.InputError, match=r"evil\.pth\.tar"):
         load_weights(small_model(tiny_morphable), path)
     assert not trap.exists()
 
@@ -318,7 +319,7 @@ def test_every_basis_may_be_absent_but_nothing_else(tiny_morphable, tmp_path):
     assert len(model.state_dict()) - len(state) == len(BASIS_BUFFERS)
     load_weights(model, save(packed, tmp_path))
     del state["module.param_mean"]
-    with pytest.raises(io.InputError, match=r"1 missing .*param_mean"):
+    with pytest.raises(fileio.InputError, match=r"1 missing .*param_mean"):
         load_weights(model, save(packed, tmp_path))
 
 
@@ -327,7 +328,7 @@ def test_bases_are_needed_where_no_morphable_model_is_named(tiny_morphable, tmp_
     """Nothing else tells the face model whose parameters these weights regress."""
     model = small_model(tiny_morphable)
     state = pack_weights(model)["state_dict"]
-    with pytest.raises(io.InputError, match="6 missing"):
+    with pytest.raises(fileio.InputError, match="6 missing"):
         load_weights(model, save({"state_dict": state} | named, tmp_path))
 
 
@@ -340,7 +341,7 @@ def test_a_morphable_model_is_known_by_its_hash_not_its_name(tiny_morphable, tmp
 def test_3ddfa_v2_weights_with_unknown_entries_are_refused(as_3ddfa_v2, tiny_morphable, tmp_path):
     model = build_model("3ddfa_v2:mb05", morphable=tiny_morphable)
     state = as_3ddfa_v2(model) | {"module.dw7.conv_dw.weight": torch.zeros(1)}
-    with pytest.raises(io.InputError, match=r"unknown entries dw7\.conv_dw\.weight"):
+    with pytest.raises(fileio.InputError, match=r"unknown entries dw7\.conv_dw\.weight"):
         load_weights(model, save({"state_dict": state}, tmp_path))
 
 
@@ -354,8 +355,8 @@ def test_3ddfa_v2_weights_need_a_morphable_model_of_their_whitening(
     assert load(morphable_folder / "param_whitening.pkl").arch == "3ddfa_v2:mb05"
     mean, std = tiny_morphable.param_mean.numpy(), 2 * tiny_morphable.param_std.numpy()
     other = tmp_path / "other.pkl"
-    io.write_pickle(other, {"mean": mean, "std": std})
-    with pytest.raises(io.InputError, match=r"other\.pkl: .*--morphable"):
+    fileio.write_pickle(other, {"mean": mean, "std": std})
+    with pytest.raises(fileio.InputError, match=r"other\.pkl: .*--morphable"):
         load(other)
 
 
@@ -409,6 +410,6 @@ def test_recipe_backbone_takes_the_backbone_of_whole_weights(tiny_morphable, tmp
     ],
 )
 def test_unknown_arch_and_recipe_list_the_choices(tiny_morphable, options, message):
-    with pytest.raises(io.InputError, match=message) as error:
+    with pytest.raises(fileio.InputError, match=message) as error:
         build_model(morphable=tiny_morphable, **options)
     assert "\n" not in str(error.value)

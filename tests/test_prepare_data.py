@@ -9,8 +9,8 @@ import pytest
 import scipy.io
 
 import prepare_data
-from utils.io import run_command
-from utils.params import OPEN_FOLDER
+from synergynet.fileio import run_command
+from synergynet.params import OPEN_FOLDER
 
 
 def run(*arguments: str) -> int:

@@ -9,8 +9,9 @@ import pytest
 
 import main_train
 from benchmarks import runs
-from utils import ddfa, io
-from utils.synthetic import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
+from synergynet import fileio
+from utils.data import ddfa
+from utils.synthetic.sets import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
 
 TINY_RUN = ("--processes", "1", "--workers", "0", "--batch-size", "4", "--epochs", "1")
 
@@ -20,18 +21,18 @@ def data(reference, tmp_path):
     """A training set of 8 pictures and a test set of 4."""
     names = [f"{i}.jpg" for i in range(8)]
     for name, image in zip(names, reference.arrays["train_images"], strict=False):
-        io.write_image(tmp_path / "set" / TRAINING_IMAGES / name, image)
-    io.write_list(tmp_path / "set" / TRAINING_LIST, names)
+        fileio.write_image(tmp_path / "set" / TRAINING_IMAGES / name, image)
+    fileio.write_list(tmp_path / "set" / TRAINING_LIST, names)
     targets = reference.arrays["train_targets"][:8]
     (tmp_path / "set" / TRAINING_PARAMS).write_bytes(pickle.dumps(targets))
     for name, image in zip(names[:4], reference.arrays["images"], strict=False):
-        io.write_image(tmp_path / "test" / ddfa.CROPS / name, image)
-    io.write_list(tmp_path / "test" / ddfa.LIST, names[:4])
+        fileio.write_image(tmp_path / "test" / ddfa.CROPS / name, image)
+    fileio.write_list(tmp_path / "test" / ddfa.LIST, names[:4])
     labels = {"AFLW2000-3D.pts68": "metric_gt", "AFLW2000-3D.pose": "metric_yaw"}
     labels |= {"AFLW2000-3D_crop.roi_box": "metric_roi_box"}
     for name, array in labels.items():
         path = tmp_path / "test" / ddfa.EVAL / f"{name}.npy"
-        io.write_array(path, reference.arrays[array][:4])
+        fileio.write_array(path, reference.arrays[array][:4])
     return tmp_path
 
 
@@ -60,9 +61,9 @@ def test_a_part_comes_from_all_over_the_set(data, most, rows):
     rows = list(rows)
     folder = data / "run"
     assert runs.take_part(data / "set", folder, most) == len(rows)
-    assert io.read_list(folder / TRAINING_LIST) == [f"{row}.jpg" for row in rows]
-    params_w = io.read_pickle(data / "set" / TRAINING_PARAMS)
-    assert (io.read_pickle(folder / TRAINING_PARAMS) == params_w[rows]).all()
+    assert fileio.read_list(folder / TRAINING_LIST) == [f"{row}.jpg" for row in rows]
+    params_w = fileio.read_pickle(data / "set" / TRAINING_PARAMS)
+    assert (fileio.read_pickle(folder / TRAINING_PARAMS) == params_w[rows]).all()
 
 
 def test_table_by_hand():
@@ -115,7 +116,7 @@ def in_this_process(data, monkeypatch):
     def run(command, **_):
         commands.append([str(item) for item in command])
         args = main_train.get_args_parser().parse_args(commands[-1][2:])
-        return subprocess.CompletedProcess(command, io.run_command(main_train.main, args))
+        return subprocess.CompletedProcess(command, fileio.run_command(main_train.main, args))
 
     monkeypatch.setattr(ddfa, "default_test_folder", lambda: data / "test")
     monkeypatch.setattr(runs.subprocess, "run", run)
@@ -135,12 +136,12 @@ def test_a_run_is_trained_once_and_scored(data, morphable_folder, in_this_proces
     assert found.keys() == {"NME, %", "NME by image, %"}  # no refiner, no pose, no parameters
     assert all(value > 0 for value in found.values())
     other = parse(data, *flags, "--", *TINY_RUN, "--ema", "0.5")
-    with pytest.raises(io.InputError, match="backbone_0: made with other settings"):
+    with pytest.raises(fileio.InputError, match="backbone_0: made with other settings"):
         runs.train(run, other)
 
 
 def test_training_that_fails_is_one_line(data, morphable_folder, in_this_process, capsys):
     args = parse(data, "--morphable", str(morphable_folder), "--", *TINY_RUN, "--batch-size", "99")
-    with pytest.raises(io.InputError, match="paper_0: training broke off"):
+    with pytest.raises(fileio.InputError, match="paper_0: training broke off"):
         runs.train(runs.Run("paper", 0, data / "set"), args)
     assert "--batch-size 99" in capsys.readouterr().err

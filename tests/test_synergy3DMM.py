@@ -10,11 +10,11 @@ import torch
 
 import synergy3DMM
 from synergy3DMM import SynergyNet
-from utils import io
-from utils.crop import photo_to_crop, square_box_from_landmarks
-from utils.ddfa import IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops, preprocess
-from utils.detect import whole_photo
-from utils.metrics import landmark_nme
+from synergynet import fileio
+from synergynet.detection.detectors import whole_photo
+from synergynet.geometry.crop import photo_to_crop, square_box_from_landmarks
+from utils.data.ddfa import IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops, preprocess
+from utils.evaluation.metrics import landmark_nme
 
 BATCH_TOLERANCE_PX = 0.01  # sums of a batch run in another order
 
@@ -104,7 +104,7 @@ def test_no_photo_and_no_face_are_empty(net, crops):
 def test_boxes_need_no_detector(crops):
     net = SynergyNet(device="cpu", detector="unknown")
     assert len(net.predict(crops[:1], [np.array([[10, 10, 110, 110]])])) == 1
-    with pytest.raises(io.InputError, match="unknown detector 'unknown'"):
+    with pytest.raises(fileio.InputError, match="unknown detector 'unknown'"):
         net.predict(crops[:1])
 
 

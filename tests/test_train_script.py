@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from utils import io
-from utils.params import ROOT
+from synergynet import fileio
+from synergynet.params import ROOT
 
 NOT_NEEDED = ("demo/", "docs/", "pretrained/", "tests/")
 TINY = ["--epochs", "1", "--batch-size", "8", "--arch", "mobilenet_025", "--milestones", "1"]
@@ -51,12 +51,12 @@ def test_train_benchmark_and_train_again(checkout):
     assert "no published training data here: training on synthetic faces" in printed
     assert "32 images, " in printed
     snapshot = checkout / "ckpts" / "SynergyNet_checkpoint_epoch_1.pth.tar"
-    assert io.read_checkpoint(snapshot)["epoch"] == 1
+    assert fileio.read_checkpoint(snapshot)["epoch"] == 1
 
     printed = run(checkout, sys.executable, "benchmark.py", "-w", str(snapshot), "-d", "cpu")
     assert "3dmm_data/ has no Basel Face Model" in printed
     assert "aflw2000_data/ has no AFLW2000-3D" in printed
-    assert io.read_json(checkout / "results" / "benchmark.json")["arch"] == "mobilenet_025"
+    assert fileio.read_json(checkout / "results" / "benchmark.json")["arch"] == "mobilenet_025"
 
     faces = {path: path.stat().st_mtime_ns for path in checkout.glob("synthetic_data/**/*")}
     assert len(faces) > 32

@@ -8,12 +8,12 @@ import torch
 
 from benchmarks import views
 from model_building import build_model, pack_weights
-from utils import io
-from utils.aflw2000 import read_labelled_photo
-from utils.ddfa import BENCHMARK
-from utils.metrics import landmark_nme
-from utils.mirror import mirror_landmarks
-from utils.params import IMG_SIZE, OPEN_FOLDER, load_morphable
+from synergynet import fileio
+from synergynet.geometry.mirror import mirror_landmarks
+from synergynet.params import IMG_SIZE, OPEN_FOLDER, load_morphable
+from utils.data.ddfa import BENCHMARK
+from utils.evaluation.metrics import landmark_nme
+from utils.preparation.aflw2000 import read_labelled_photo
 
 BOX = np.array([90.0, 60.0, 290.0, 240.0])  # clipped by the photo, so not square
 SPOT_PX = 0.1  # half a pixel of the photo is 0.3 of the crop
@@ -21,7 +21,7 @@ SPOT_PX = 0.1  # half a pixel of the photo is 0.3 of the crop
 
 def run(*flags):
     args = views.get_args_parser().parse_args(list(map(str, flags)))
-    return io.run_command(views.main, args)
+    return fileio.run_command(views.main, args)
 
 
 def cells(row):

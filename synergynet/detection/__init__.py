@@ -1,0 +1,1 @@
+"""From a photo to the boxes of its faces."""

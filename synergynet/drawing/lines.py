@@ -1,0 +1,189 @@
+"""Pictures of results: landmarks and head pose on a face, and the two error plots of a benchmark.
+
+Everything returns (H, W, 3) uint8 BGR images; callers write them.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# runs of the 68 landmarks that are joined by lines; True closes the run
+FACE_PARTS = {
+    "jaw": (range(0, 17), False),
+    "right brow": (range(17, 22), False),
+    "left brow": (range(22, 27), False),
+    "nose bridge": (range(27, 31), False),
+    "nose base": (range(31, 36), False),
+    "right eye": (range(36, 42), True),
+    "left eye": (range(42, 48), True),
+    "outer lips": (range(48, 60), True),
+    "inner lips": (range(60, 68), True),
+}
+PREDICTION_BGR = (120, 220, 60)
+TRUTH_BGR = (255, 170, 60)
+AXES_BGR = ((60, 60, 235), (70, 200, 70), (235, 130, 40))  # x red, y green, z blue
+BACKGROUND_BGR = (32, 28, 26)
+TEXT_BGR = (235, 235, 235)
+SUBPIXEL_BITS = 4  # cv2 draws at 1/16 px
+
+
+def enlarge(image: np.ndarray, size_px: int) -> np.ndarray:
+    """Resize a square picture smoothly to (size_px, size_px, 3)."""
+    return cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
+
+
+def draw_landmarks(
+    image: np.ndarray,
+    landmarks: np.ndarray,
+    colour: tuple[int, int, int] = PREDICTION_BGR,
+    crop_px: float | None = None,
+) -> np.ndarray:
+    """Draw 68 landmarks as dots joined by lines part by part, anti-aliased.
+
+    Args:
+        image: (H, W, 3) uint8 BGR. Not modified.
+        landmarks: (2 or 3, 68) px of this image, y down.
+        colour: BGR of the lines.
+        crop_px: side of the face's crop, for the width of lines; None is the whole picture's.
+    """
+    image = image.copy()
+    unit = (crop_px or min(image.shape[:2])) / 480  # line widths are made for 480 px
+    points = fixed_point(landmarks[:2].T)  # (68, 2)
+    thickness = max(1, round(2 * unit))
+    is_small = unit < 0.3  # no room for black edges and dots
+    edge = thickness + 2 * (not is_small)
+    for part, closed in FACE_PARTS.values():
+        run = [points[list(part)]]
+        cv2.polylines(image, run, closed, (0, 0, 0), edge, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.polylines(image, run, closed, colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+    radius = round(2.6 * unit * 2**SUBPIXEL_BITS)
+    for point in points if not is_small else ():
+        cv2.circle(image, point, radius, (255, 255, 255), -1, cv2.LINE_AA, SUBPIXEL_BITS)
+    return image
+
+
+def draw_pose_axes(
+    image: np.ndarray,
+    rotation: np.ndarray,
+    origin: np.ndarray,
+    length_px: float,
+    crop_px: float | None = None,
+) -> np.ndarray:
+    """Draw the head's axes: x (red) to its left, y (green) down, z (blue) out of the face.
+
+    Args:
+        image: (H, W, 3) uint8 BGR. Not modified.
+        rotation: (3, 3) model frame to crop frame, y up, as in `synergynet.geometry.pose`.
+        origin: (2,) px of this image.
+        length_px: of an axis seen from the side.
+        crop_px: as for `draw_landmarks`.
+    """
+    image = image.copy()
+    unit = (crop_px or min(image.shape[:2])) / 480
+    axes_model = np.diag([1.0, -1.0, 1.0])  # y down the face, as head-pose pictures have it
+    ends = (rotation @ axes_model)[:2].T * [1, -1] * length_px + origin  # (3, 2), y down
+    depth = (rotation @ axes_model)[2]  # towards the camera
+    start = fixed_point(np.asarray(origin, np.float64))
+    for axis in np.argsort(depth):  # nearest last
+        end = fixed_point(ends[axis])
+        for colour, width in (((0, 0, 0), 5.5), (AXES_BGR[axis], 3.5)):
+            thickness = max(1, round(width * unit))
+            cv2.line(image, start, end, colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+    return image
+
+
+def add_caption(image: np.ndarray, lines: list[str]) -> np.ndarray:
+    """Put text lines on a dark strip below a picture."""
+    scale = image.shape[0] / 480
+    line_px = round(24 * scale)
+    strip = np.full((line_px * len(lines) + round(12 * scale), image.shape[1], 3), 0, np.uint8)
+    strip[:] = BACKGROUND_BGR
+    for index, line in enumerate(lines, start=1):
+        place = (round(12 * scale), line_px * index)
+        cv2.putText(
+            strip, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.55 * scale, TEXT_BGR, 1, cv2.LINE_AA
+        )
+    return np.concatenate([image, strip])
+
+
+def side_by_side(images: list[np.ndarray], gap_px: int = 6) -> np.ndarray:
+    """Join pictures of one height with a dark gap."""
+    gap = np.full((images[0].shape[0], gap_px, 3), BACKGROUND_BGR, np.uint8)
+    row = [part for image in images for part in (image, gap)][:-1]
+    return np.concatenate(row, axis=1)
+
+
+def fixed_point(points: np.ndarray) -> np.ndarray:
+    """Pixel-centre coordinates as cv2's fixed-point integers, kept in the range it can draw."""
+    return (points * 2**SUBPIXEL_BITS).round().clip(-(2**20), 2**20).astype(np.int32)
+
+
+# ---------------------------------------------------------------- plots
+
+
+def cumulative_error_plot(errors: dict[str, np.ndarray], title: str) -> np.ndarray:
+    """Cumulative error distribution: share of images below an error.
+
+    Args:
+        errors: (N,) NME in percent by curve name.
+        title: over the plot.
+    """
+    limit = max(10.0, *(float(np.percentile(values, 98)) for values in errors.values()))
+    figure, axes = _figure(title, "NME (%)", "images below this error (%)")
+    for name, values in errors.items():
+        x = np.concatenate([[0], np.sort(values), [max(limit, values.max())]])
+        y = np.concatenate([[0], np.arange(1, len(values) + 1), [len(values)]]) / len(values)
+        axes.step(x, 100 * y, where="post", label=f"{name}: median {np.median(values):.2f} %")
+    axes.set_xlim(0, limit)
+    axes.set_ylim(0, 100)
+    axes.legend(loc="lower right", frameon=False)
+    return _to_image(figure)
+
+
+def error_against_yaw_plot(error: np.ndarray, yaw_deg: np.ndarray, title: str) -> np.ndarray:
+    """NME of each image against its yaw, with the running median and the yaw bins.
+
+    Args:
+        error: (N,) NME in percent.
+        yaw_deg: (N,).
+        title: over the plot.
+    """
+    figure, axes = _figure(title, "yaw (degrees)", "NME (%)")
+    inside = np.abs(yaw_deg) <= 90
+    axes.scatter(yaw_deg[inside], error[inside], s=9, alpha=0.35, linewidths=0)
+    edges = np.arange(-90, 91, 15)
+    centres, medians = [], []
+    for low, high in itertools.pairwise(edges):
+        chosen = error[inside & (yaw_deg >= low) & (yaw_deg < high)]
+        if len(chosen):
+            centres.append((low + high) / 2)
+            medians.append(np.median(chosen))
+    axes.plot(centres, medians, "o-", color="tab:red", label="median of 15 degrees")
+    for edge in (-60, -30, 30, 60):
+        axes.axvline(edge, color="0.8", linewidth=1, zorder=0)
+    axes.set_xlim(-92, 92)
+    axes.set_xticks(range(-90, 91, 30))
+    axes.set_ylim(0, max(10.0, 1.15 * float(np.percentile(error, 99))))
+    axes.legend(loc="upper center", frameon=False)
+    return _to_image(figure)
+
+
+def _figure(title: str, x_label: str, y_label: str) -> tuple[Figure, object]:
+    # figures made without pyplot leave no global state behind
+    figure = Figure(figsize=(7, 4.5), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.grid(color="0.92")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _to_image(figure: Figure) -> np.ndarray:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return cv2.cvtColor(np.asarray(canvas.buffer_rgba()), cv2.COLOR_RGBA2BGR)

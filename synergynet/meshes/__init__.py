@@ -1,0 +1,1 @@
+"""Face meshes and textures as files."""

@@ -1,0 +1,235 @@
+"""Maps of faces: texture unwrapped from the photo, colours of vertices, depth, and PNCC.
+
+A texture is a square picture; its coordinates uv run from 0 to 1, u to the right and v up, as OBJ
+and BFM_UV.npy have them. What the photo does not show of a face is taken from its other half.
+Faces are (3, V) photo px, y down, z towards the viewer, as in `synergynet.drawing.surface`.
+
+Sources: 3DDFA (Zhu et al., CVPR 2016) for PNCC, the projected normalised coordinate code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scipy.spatial import cKDTree
+
+from synergynet import fileio
+from synergynet.drawing.rasterize import rasterize
+from synergynet.drawing.surface import far_to_near, front_triangles, rasterize_face
+from synergynet.meshes.formats import vertex_normals
+from synergynet.params import BFM_FOLDER
+
+UV_FILE = "BFM_UV.npy"
+TEXTURE_PX = 1024
+MARGIN = 0.01  # of a texture that stays empty at each side
+# A surface counts in full when this much of it faces the camera (cosine), and fades to nothing.
+FACING_NONE, FACING_FULL = 0.3, 0.7
+HIDDEN_BEHIND = 0.02  # a point so far behind the visible one is hidden, relative to the face's size
+FADE = 1 / 64  # of the texture's side: how softly the photo's part passes into the mirrored one
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Unwrapping:
+    """How the surface of a face model lies in a texture.
+
+    Attributes:
+        uv: (V, 2) float32 texture coordinates.
+        mirror_uv: (V, 2) float32 those of the same place on the face's other half.
+        order: (V,) float32, 0 to 1: where parts of the surface overlap, the larger is seen.
+    """
+
+    uv: np.ndarray
+    mirror_uv: np.ndarray
+    order: np.ndarray
+
+
+def unwrap_model(mean: np.ndarray, folder: str | Path = BFM_FOLDER) -> Unwrapping:
+    """Texture coordinates of a face model: BFM_UV.npy's, or the mean face unrolled as a cylinder.
+
+    Args:
+        mean: (V, 3) mean face, y up.
+        folder: where BFM_UV.npy is looked for; it counts when it has the model's vertices.
+    Raises:
+        InputError: BFM_UV.npy is damaged.
+    """
+    path = Path(folder) / UV_FILE
+    uv = fileio.read_array(path, (None, 2)) if path.is_file() else None
+    if uv is None or len(uv) != len(mean):
+        uv = cylinder_uv(mean)
+    radius = np.hypot(mean[:, 0], mean[:, 2])
+    # the mean face is nearly symmetric: the other half's place lies among the nearest vertices
+    distance, nearest = cKDTree(mean).query(mean * (-1, 1, 1), k=3)  # (V, 3) each
+    weight = 1 / (distance + 1e-6 * radius.max())
+    mirror_uv = np.einsum("vk,vkc->vc", weight / weight.sum(1, keepdims=True), uv[nearest])
+    order = (radius - radius.min()) / np.ptp(radius)
+    return Unwrapping(*(np.asarray(a, np.float32) for a in (uv, mirror_uv, order)))
+
+
+def cylinder_uv(mean: np.ndarray) -> np.ndarray:
+    """Texture coordinates (V, 2) of a face (V, 3), y up: the angle about the y axis, the height."""
+    unrolled = np.column_stack([np.arctan2(mean[:, 0], mean[:, 2]), mean[:, 1]])
+    low, high = unrolled.min(0), unrolled.max(0)
+    widest = max(-low[0], high[0])
+    low[0], high[0] = -widest, widest  # the middle of the face is the middle of the texture
+    return MARGIN + (1 - 2 * MARGIN) * (unrolled - low) / (high - low)
+
+
+def unwrap_texture(
+    image: np.ndarray,
+    verts_photo: np.ndarray,
+    triangles: np.ndarray,
+    unwrapping: Unwrapping,
+    size_px: int = TEXTURE_PX,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A face's texture from its photo; what is hidden is filled from the other half.
+
+    What neither half shows is filled smoothly from around.
+
+    Args:
+        image: (H, W, 3) uint8 BGR. Not modified.
+        verts_photo: (3, V).
+        triangles: (T, 3).
+        unwrapping: of the face model.
+        size_px: side of the texture.
+    Returns:
+        texture (size_px, size_px, 3) uint8 BGR, and how visible each of its pixels is in the photo,
+        (size_px, size_px) float32 from 0 to 1.
+    """
+    low = verts_photo.min(axis=1, keepdims=True)
+    extent = np.maximum(np.ptp(verts_photo, axis=1, keepdims=True), 1e-6)
+    facing = vertex_normals(verts_photo.T * (1, -1, 1), triangles)[:, 2].clip(0, 1)  # cosine
+    looks = np.column_stack([facing, unwrapping.mirror_uv])
+    place, covered = _rasterize_uv(((verts_photo - low) / extent).T, triangles, unwrapping, size_px)
+    looks, _ = _rasterize_uv(looks, triangles, unwrapping, size_px)
+    x, y, z = np.moveaxis(place * extent[:, 0] + low[:, 0], 2, 0).astype(np.float32)
+    facing, mirror_u, mirror_v = np.moveaxis(looks, 2, 0)
+
+    colours = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    depth = depth_map([verts_photo], triangles, image.shape)
+    nearest = cv2.remap(  # depth of what the photo shows there; NaN where that is no face
+        depth, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=np.inf
+    )
+    hidden = z < nearest - HIDDEN_BEHIND * extent.max()  # or outside the photo
+    visible = np.clip((facing - FACING_NONE) / (FACING_FULL - FACING_NONE), 0, 1)
+    visible[hidden | ~covered] = 0
+    fade = (max(1, round(size_px * FADE)),) * 2
+    visible = cv2.blur(cv2.erode(visible, np.ones(fade)), fade)
+
+    mirror = mirror_u * size_px - 0.5, (1 - mirror_v) * size_px - 0.5
+    mirrored_colours = cv2.remap(colours, *mirror, cv2.INTER_LINEAR).astype(np.float32)
+    mirrored = cv2.remap(visible, *mirror, cv2.INTER_LINEAR) * (1 - visible) * covered
+    own = visible**2  # what is seen at a slant may be background already: rather the other half's
+    mixed = own[:, :, None] * colours + mirrored[:, :, None] * mirrored_colours
+    mixed /= np.maximum(own + mirrored, 1e-6)[:, :, None]
+    known = visible + mirrored
+    return np.round(_fill(mixed, known)).astype(np.uint8), visible
+
+
+def _rasterize_uv(
+    attributes: np.ndarray, triangles: np.ndarray, unwrapping: Unwrapping, size_px: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Three attributes (V, 3), 0 to 1, laid out in a texture, and where the face covers it."""
+    u, v = unwrapping.uv.T
+    verts = np.column_stack([u, 1 - v, unwrapping.order]) * size_px
+    pixels, depth = rasterize(verts, triangles, attributes, size_px, size_px)
+    return pixels, np.isfinite(depth)
+
+
+def _fill(colours: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Fill what is not known from ever coarser pictures; `known` (H, W) is from 0 to 1."""
+    height, width = known.shape
+    if max(height, width) == 1:
+        return colours
+    half = (width + 1) // 2, (height + 1) // 2
+    weight = cv2.resize(known, half, interpolation=cv2.INTER_AREA)
+    sums = cv2.resize(colours * known[:, :, None], half, interpolation=cv2.INTER_AREA)
+    coarse = _fill(sums / np.maximum(weight, 1e-6)[:, :, None], np.minimum(4 * weight, 1))
+    around = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    return known[:, :, None] * colours + (1 - known[:, :, None]) * around
+
+
+def vertex_colours(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """Colours (V, 3) uint8 BGR of vertices at texture coordinates (V, 2)."""
+    height, width = texture.shape[:2]
+    grid = -(-len(uv) // 256), 256  # cv2 limits rows and columns to 32767 each
+    x = np.resize(uv[:, 0] * width - 0.5, grid).astype(np.float32)
+    y = np.resize((1 - uv[:, 1]) * height - 0.5, grid).astype(np.float32)
+    colours = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return colours.reshape(-1, 3)[: len(uv)]
+
+
+# ---------------------------------------------------------------- maps in the photo
+
+
+def depth_map(
+    verts_photo: Sequence[np.ndarray] | np.ndarray, triangles: np.ndarray, shape: Sequence[int]
+) -> np.ndarray:
+    """Depth (H, W) float32 of the visible surface: z in photo px, NaN where no face is.
+
+    Only differences within one face mean anything: weak perspective has no distance.
+
+    Args:
+        verts_photo: (3, V) of each face.
+        triangles: (T, 3).
+        shape: height and width of the photo, and more.
+    """
+    picture = np.full(shape[:2], np.nan, np.float32)
+    for verts in far_to_near(verts_photo):
+        front = front_triangles(verts, triangles)
+        if drawn := rasterize_face(verts, front, np.zeros((verts.shape[1], 3)), shape):
+            box, _, depth = drawn
+            picture[box] = np.where(np.isfinite(depth), depth, picture[box])
+    return picture
+
+
+def depth_picture(
+    verts_photo: Sequence[np.ndarray] | np.ndarray, triangles: np.ndarray, shape: Sequence[int]
+) -> np.ndarray:
+    """Depth to look at, (H, W, 3) uint8: white is each face's nearest point, black no face.
+
+    Arguments as for `depth_map`.
+    """
+    shades = [
+        np.column_stack([(verts[2] - verts[2].min()) / np.ptp(verts[2]) * 0.85 + 0.15] * 3)
+        for verts in verts_photo
+    ]
+    return _paint(verts_photo, triangles, shades, shape)
+
+
+def pncc(
+    verts_photo: Sequence[np.ndarray] | np.ndarray,
+    triangles: np.ndarray,
+    mean: np.ndarray,
+    shape: Sequence[int],
+) -> np.ndarray:
+    """Projected normalised coordinate code, (H, W, 3) uint8: says which place of the face is seen.
+
+    Each vertex has its place on the mean face as its colour, scaled to 0 .. 255 by axis: x is red,
+    y green, z blue; the picture is BGR as all are here. Black where no face is.
+
+    Args:
+        verts_photo, triangles, shape: as for `depth_map`.
+        mean: (V, 3) mean face, y up.
+    """
+    code = (mean - mean.min(0)) / np.ptp(mean, axis=0)
+    return _paint(verts_photo, triangles, [code[:, ::-1]] * len(verts_photo), shape)
+
+
+def _paint(
+    faces: Sequence[np.ndarray] | np.ndarray,
+    triangles: np.ndarray,
+    colours: Sequence[np.ndarray],
+    shape: Sequence[int],
+) -> np.ndarray:
+    """Faces in the colours (V, 3), 0 to 1, of their vertices on black, without light."""
+    picture = np.zeros((*shape[:2], 3), np.uint8)
+    for index in sorted(range(len(faces)), key=lambda i: np.ptp(faces[i][1])):
+        front = front_triangles(faces[index], triangles)
+        if drawn := rasterize_face(faces[index], front, colours[index], shape):
+            box, pixels, depth = drawn
+            picture[box][np.isfinite(depth)] = np.round(pixels * 255)[np.isfinite(depth)]
+    return picture

@@ -1,0 +1,1 @@
+"""Faces of videos: followed, smoothed, written."""

@@ -1,0 +1,288 @@
+"""Videos and webcams: every frame's faces drawn and written down.
+
+    summary = annotate_video(net, "clip.mp4", "inference_output/clip", draw, smooth=True)
+
+writes clip.mp4 (without sound), clip.csv with a line for each face of each frame, clip.jsonl with a
+line for each frame, and clip.json about the whole. They appear when they are complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from synergynet import fileio
+from synergynet.drawing.lines import TEXT_BGR
+from synergynet.faces import POSE_CONVENTION, Faces, describe_faces
+from synergynet.params import N_LANDMARKS, N_PARAMS
+from synergynet.photos.sources import WEBCAM
+from synergynet.video.tracking import DETECT_EVERY, FaceNet, Tracker
+
+DEFAULT_FPS = 25.0  # of videos and webcams that do not tell
+CSV_HEADER = [
+    *("frame", "seconds", "id", "x0", "y0", "x1", "y1"),
+    *("yaw", "pitch", "roll", "yaw_published", "pitch_published", "roll_published"),
+    *(f"{axis}{i}" for i in range(N_LANDMARKS) for axis in "xyz"),
+    *(f"param{i}" for i in range(N_PARAMS)),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoSummary:
+    """What was found in a video.
+
+    Attributes:
+        frames: read and written.
+        faces: on all frames together.
+        identities: people that were told apart.
+        problem: one line about a video that broke off; None for a whole one.
+    """
+
+    frames: int
+    faces: int
+    identities: int
+    problem: str | None
+
+
+# ---------------------------------------------------------------- reading
+
+
+class VideoReader:
+    """The frames of a video file or of `webcam:N`, as (seconds, (H, W, 3) uint8 BGR).
+
+    Attributes:
+        fps: frames a second.
+        n_frames: that a file announces, which may be wrong; None when it, or a webcam, does not.
+
+    Raises:
+        InputError: there is no such file or webcam, or it holds no frame.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        webcam = WEBCAM.match(source)
+        if not webcam and not Path(source).is_file():
+            raise fileio.InputError(
+                f"{source}: no such video file; webcams are webcam:0, webcam:1, ..."
+            )
+        self.is_live = webcam is not None
+        with _quiet_opencv():
+            self._capture = cv2.VideoCapture(int(webcam[1]) if webcam else source)
+        self._first = self._read()
+        if self._first is None:
+            what = "no picture from this webcam" if webcam else "not a video that OpenCV can read"
+            raise fileio.InputError(f"{source}: {what}")
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 1 <= fps <= 1000 else DEFAULT_FPS
+        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.n_frames = count if count > 0 and not self.is_live else None
+
+    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        start = time.monotonic()
+        image = self._first
+        for index in itertools.count():
+            if image is None:
+                return
+            yield time.monotonic() - start if self.is_live else index / self.fps, image
+            image = self._read()
+
+    def broke_off(self, n_read: int) -> bool:
+        """Whether a file ended before its time; announced counts may be off by a little."""
+        return self.n_frames is not None and n_read < 0.99 * self.n_frames - 2
+
+    def _read(self) -> np.ndarray | None:
+        ok, image = self._capture.read()
+        return image if ok else None
+
+
+@contextlib.contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    # OpenCV and the FFmpeg in it have lines of their own for what gets one line here; FFmpeg's
+    # level is read when the first video of a process is opened
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+# ---------------------------------------------------------------- writing
+
+
+class ResultsWriter:
+    """Frame by frame: pictures into a video, numbers into CSV and JSON lines.
+
+    Used as a context; what it wrote appears under its names when that ends without an error.
+
+    Args:
+        stem: output path without suffix.
+        fps: frames a second of the video.
+    """
+
+    def __init__(self, stem: str | os.PathLike, fps: float) -> None:
+        self.stem = stem
+        self.fps = fps
+        self._stack = contextlib.ExitStack()
+        self._video: cv2.VideoWriter | None = None
+
+    def __enter__(self) -> ResultsWriter:
+        with contextlib.ExitStack() as stack:
+            self._csv = csv.writer(stack.enter_context(_text_file(f"{self.stem}.csv")))
+            self._csv.writerow(CSV_HEADER)
+            self._jsonl = stack.enter_context(_text_file(f"{self.stem}.jsonl"))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def add_picture(self, image: np.ndarray) -> None:
+        """Write the next frame's picture, with all that is drawn on it."""
+        if self._video is None:
+            path = self._stack.enter_context(fileio.whole_file(f"{self.stem}.mp4"))
+            size = (image.shape[1], image.shape[0])
+            codec = cv2.VideoWriter_fourcc(*"mp4v")
+            self._video = cv2.VideoWriter(str(path), codec, self.fps, size)
+            self._stack.callback(self._video.release)  # before the file is moved to its name
+            if not self._video.isOpened():
+                raise fileio.InputError(f"{self.stem}.mp4: OpenCV cannot write a video here")
+        self._video.write(image)
+
+    def add_faces(self, row: FrameFaces) -> None:
+        """Write the faces of the next frame."""
+        described = describe_faces(row.faces)
+        ids = row.ids.tolist()
+        faces = [{"id": id_} | face for id_, face in zip(ids, described, strict=True)]
+        line = {"frame": row.frame, "seconds": round(row.seconds, 4), "faces": faces}
+        self._jsonl.write(json.dumps(line, allow_nan=False) + "\n")
+        self._csv.writerows([row.frame, line["seconds"], *_csv_cells(face)] for face in faces)
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameFaces:
+    """The faces of one frame.
+
+    Attributes:
+        frame: counted from 0.
+        seconds: since the first.
+        ids: (N,) identities.
+        faces: N of them.
+    """
+
+    frame: int
+    seconds: float
+    ids: np.ndarray
+    faces: Faces
+
+
+def _csv_cells(face: dict[str, Any]) -> list[float]:
+    exact, published = (face["pose"][m] for m in ("exact", "published"))
+    angles = [pose[name] for pose in (exact, published) for name in ("yaw", "pitch", "roll")]
+    points = [value for point in face["landmarks"] for value in point]
+    return [face["id"], *face["box"], *angles, *points, *face["params"]]
+
+
+@contextlib.contextmanager
+def _text_file(path: str) -> Iterator[TextIO]:
+    with fileio.whole_file(path) as temporary, open(temporary, "w", newline="") as file:
+        yield file
+
+
+# ---------------------------------------------------------------- both
+
+
+def annotate_video(
+    net: FaceNet,
+    source: str,
+    stem: str | os.PathLike,
+    draw: Callable[[np.ndarray, Faces], np.ndarray] | None,
+    *,
+    smooth: bool = False,
+    detect_every: int = DETECT_EVERY,
+) -> VideoSummary:
+    """Track the faces of a video and write what was found.
+
+    A video that breaks off, and one that is stopped with Ctrl-C, leave whole files of all that was
+    read. Ctrl-C is how webcams end; from a video file it goes on to the caller.
+
+    Args:
+        net: detects and regresses.
+        source: video file, or webcam:N.
+        stem: output path without suffix.
+        draw: from a frame (H, W, 3) uint8 BGR and its faces to the picture to write; None writes
+            numbers only.
+        smooth: whether to filter the parameters over time.
+        detect_every: frames between detections while nothing is in doubt.
+    Raises:
+        InputError: the source cannot be read, or the video not be written, or only over the source.
+    """
+    reader = VideoReader(source)
+    target = Path(f"{stem}.mp4")
+    if target.is_file() and not reader.is_live and target.samefile(source):
+        raise fileio.InputError(
+            f"{source}: the result would replace it; choose another output folder"
+        )
+    tracker = Tracker(net, smooth, detect_every)
+    frames = n_faces = 0
+    seen: set[int] = set()
+    stopped, problem = False, None
+    progress = tqdm(total=reader.n_frames, desc=source, unit="frame", leave=False, disable=None)
+    with ResultsWriter(stem, reader.fps) as results, progress:
+        try:
+            for seconds, image in reader:
+                ids, faces = tracker.step(image, seconds)
+                if draw is not None:
+                    results.add_picture(draw_ids(draw(image, faces), ids, faces))
+                results.add_faces(FrameFaces(frames, seconds, ids, faces))
+                frames += 1
+                n_faces += len(faces)
+                seen.update(ids.tolist())
+                progress.update()
+        except KeyboardInterrupt:
+            stopped, problem = True, f"{source}: stopped after {frames} frames"
+        else:
+            if reader.broke_off(frames):
+                problem = f"{source}: breaks off after {frames} of {reader.n_frames} frames"
+    summary = VideoSummary(frames, n_faces, len(seen), problem)
+    facts = {"video": source, "fps": reader.fps, "smooth": smooth, **dataclasses.asdict(summary)}
+    facts |= {"morphable": net.model.morphable_id, "pose_convention": POSE_CONVENTION}
+    fileio.write_json(f"{stem}.json", facts)
+    if stopped and not reader.is_live:
+        raise KeyboardInterrupt
+    return summary
+
+
+def is_annotated(source: str, stem: str | os.PathLike) -> bool:
+    """Whether `annotate_video` has done the source to its end."""
+    path = Path(f"{stem}.json")
+    if not path.is_file():
+        return False
+    facts = fileio.read_json(path)
+    return facts["video"] == source and facts["problem"] is None
+
+
+def draw_ids(image: np.ndarray, ids: np.ndarray, faces: Faces) -> np.ndarray:
+    """The picture with each face's identity above its box."""
+    image = image.copy()
+    scale = max(image.shape[:2]) / 1200
+    for id_, box in zip(ids.tolist(), faces.boxes, strict=True):
+        corner = np.add(box[:2], (0, -8 * scale))
+        at = corner.clip([0, 24 * scale], None).round().astype(int).tolist()
+        for colour, width in (((0, 0, 0), 4), (TEXT_BGR, 1.5)):
+            thickness = max(1, round(width * scale))
+            font = cv2.FONT_HERSHEY_SIMPLEX
+            cv2.putText(image, f"#{id_}", at, font, scale, colour, thickness, cv2.LINE_AA)
+    return image

@@ -1,0 +1,251 @@
+"""Own photos: every form of annotation, fits, report, and bad files."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import prepare_data
+from synergynet import fileio
+from synergynet.fileio import run_command
+from synergynet.geometry.crop import crop_to_photo, roi_box_from_landmarks
+from synergynet.geometry.landmark_model import LandmarkModel
+from synergynet.geometry.mirror import MIRRORED_LANDMARKS
+from synergynet.params import OPEN_FOLDER, load_morphable
+from utils.data.ddfa import EvaluationCrops, TrainingCrops
+from utils.preparation import own_photos
+from utils.preparation.labels import read_face_label
+
+NAMES = ("anna.jpg", "ben 2.png", "carl.jpeg")
+FIT_PX = 3.0  # of faces of about 150 px
+
+
+@pytest.fixture
+def points() -> dict[str, np.ndarray]:
+    """(3, 68) photo px of a face in each photo."""
+    model = LandmarkModel.of(load_morphable(OPEN_FOLDER))
+    rng = np.random.default_rng(0)
+    faces = {}
+    for name in NAMES:
+        params = rng.normal(model.param_mean, model.param_std)
+        params[:12] *= 1.3
+        landmarks = model.decode(params)
+        faces[name] = landmarks + (np.array([200, 190, 0]) - landmarks.mean(1))[:, None]
+    return faces
+
+
+@pytest.fixture
+def photos(points, tmp_path: Path) -> Path:
+    """Three photos, each with its .pts."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, landmarks in points.items():
+        small = rng.integers(0, 256, (20, 21, 3), np.uint8)
+        cv2.imwrite(str(folder / name), cv2.resize(small, (420, 400)))
+        lines = [f"{x:.6f} {y:.6f}" for x, y in landmarks[:2].T]
+        text = "\n".join(["version: 1", "n_points:  68", "{", *lines, "}"])
+        (folder / name).with_suffix(".pts").write_text(text)
+    return folder
+
+
+def write_npy(path: Path, points: dict[str, np.ndarray]) -> None:
+    fileio.write_array(path, np.stack([points[name] for name in sorted(points)]))
+
+
+def write_npy_points_first(path: Path, points: dict[str, np.ndarray]) -> None:
+    fileio.write_array(path, np.stack([points[name].T for name in sorted(points)]))
+
+
+def write_json(path: Path, points: dict[str, np.ndarray]) -> None:
+    path.write_text(json.dumps({Path(n).stem: p.T.tolist() for n, p in points.items()}))
+
+
+def write_csv(path: Path, points: dict[str, np.ndarray]) -> None:
+    header = ["photo", *(f"{axis}{i}" for i in range(68) for axis in "xyz")]
+    rows = [[name, *map(str, p.T.ravel())] for name, p in points.items()]
+    path.write_text("\n".join(map(",".join, [header, *rows])))
+
+
+def run(*flags: object) -> int:
+    args = prepare_data.get_args_parser().parse_args(["folder", *map(str, flags)])
+    return run_command(prepare_data.main, args)
+
+
+# ---------------------------------------------------------------- reading
+
+
+@pytest.mark.parametrize(
+    ("file", "write"),
+    [
+        ("a.npy", write_npy),
+        ("a.npy", write_npy_points_first),
+        ("a.json", write_json),
+        ("a.csv", write_csv),
+    ],
+)
+def test_every_form_gives_the_same_points(photos, points, tmp_path, file, write):
+    write(tmp_path / file, points)
+    faces = own_photos.find_faces(photos, tmp_path / file)
+    assert [Path(face.picture).name for face in faces] == sorted(NAMES)
+    assert [face.name for face in faces] == ["anna", "ben_2", "carl"]
+    for face in faces:
+        np.testing.assert_allclose(face.label, points[Path(face.picture).name], rtol=1e-12)
+
+
+def test_pts_beside_the_photos(photos, points):
+    for face in own_photos.find_faces(photos):
+        np.testing.assert_allclose(face.label, points[Path(face.picture).name][:2], atol=1e-6)
+
+
+# ---------------------------------------------------------------- the whole command
+
+
+def test_photos_become_a_training_set_with_a_report(photos, points, tmp_path, capsys):
+    output = tmp_path / "data"
+    flags = ("--augment=2", "--workers=0", f"--morphable={OPEN_FOLDER}")
+    assert run("--images", photos, "--output", output, *flags) == 0
+    crops = TrainingCrops(
+        output / "train_aug_120x120",
+        output / "train_aug_120x120.list.train",
+        output / "param_all_norm_v201.pkl",
+    )
+    assert crops.names == [f"{n}_{k}.jpg" for n in ("anna", "ben_2", "carl") for k in range(2)]
+    morphable = load_morphable(OPEN_FOLDER)
+    params = (crops.params_w * morphable.param_std + morphable.param_mean).double().numpy()
+    for row, name in zip(params[::2], sorted(NAMES), strict=True):
+        fitted = own_photos.fit_landmarks(points[name][:2], LandmarkModel.of(morphable)).landmarks
+        box = roi_box_from_landmarks(fitted, 420, 400)
+        decoded = crop_to_photo(LandmarkModel.of(morphable).decode(row), box)
+        np.testing.assert_allclose(decoded, fitted, atol=0.05)
+        assert np.hypot(*(decoded - points[name])[:2]).mean() < FIT_PX
+    header, *rows = fileio.read_list(output / "fits.csv")
+    assert header == "photo,residual"
+    residuals = [float(row.split(",")[1]) for row in rows]
+    assert sorted(row.split(",")[0] for row in rows) == sorted(NAMES)
+    assert residuals == sorted(residuals, reverse=True)
+    assert fileio.read_image(output / "fits.jpg").shape[1] == 3 * 320
+    printed = capsys.readouterr().out
+    median = float(re.search(r"median ([\d.]+),", printed)[1])
+    assert median == pytest.approx(100 * np.median(residuals), abs=0.01)
+
+
+def test_real_photos_with_both_kinds_of_points(shared_folder, tmp_path):
+    """AFLW2000's 3D points and 300W-LP's, whose jaw follows the outline, by the open model."""
+    data = shared_folder / "data"
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    samples = [*(data / "aflw2000_samples").glob("*.mat"), *(data / "300wlp_sample").glob("*.mat")]
+    points = {}
+    for path in samples:
+        label = read_face_label(path)
+        picture = path.with_suffix(".jpg")
+        (folder / picture.name).write_bytes(picture.read_bytes())
+        stored = label.pt2d if label.pt3d_68 is None else label.pt3d_68[:2]
+        points[picture.name] = stored
+    write_json(tmp_path / "points.json", points)
+    output = tmp_path / "data"
+    flags = ("--landmarks", tmp_path / "points.json", "--validation=0.4", "--workers=0")
+    flags += (f"--morphable={OPEN_FOLDER}",)
+    assert run("--images", folder, "--output", output, *flags) == 0
+    rows = [row.split(",") for row in fileio.read_list(output / "fits.csv")[1:]]
+    assert rows[0][0] == "IBUG_image_008_1_0.jpg"
+    assert float(rows[0][1]) < 0.05
+    assert all(float(residual) < 0.02 for _, residual in rows[1:])
+    assert 0 < len(EvaluationCrops(output / "validation")) < 9
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def swapped_sides(points: np.ndarray) -> np.ndarray:
+    return points[:, MIRRORED_LANDMARKS]
+
+
+def y_up(points: np.ndarray) -> np.ndarray:
+    return points * [[1], [-1], [1]] + [[0], [400], [0]]
+
+
+@pytest.mark.parametrize("change", [swapped_sides, y_up, lambda p: p[:, ::-1]])
+def test_points_in_another_order_or_frame_are_refused(photos, points, tmp_path, capsys, change):
+    points["anna.jpg"] = change(points["anna.jpg"])
+    write_json(tmp_path / "a.json", points)
+    flags = ("--landmarks", tmp_path / "a.json", "--output", tmp_path / "data", "--workers=0")
+    assert run("--images", photos, *flags) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"anna\.jpg: no face fits its points \(.+\); they must be", error)
+    assert error.count("\n") == 1
+
+
+def test_photos_and_points_that_do_not_belong_together(photos, points, tmp_path):
+    write_npy(tmp_path / "a.npy", {name: points[name] for name in NAMES[:2]})
+    with pytest.raises(fileio.InputError, match=r"a\.npy: 2 faces for 3 photos"):
+        own_photos.find_faces(photos, tmp_path / "a.npy")
+    write_json(tmp_path / "a.json", {name: points[name] for name in NAMES[:2]})
+    with pytest.raises(fileio.InputError, match=r"a\.json: no points of carl\.jpeg"):
+        own_photos.find_faces(photos, tmp_path / "a.json")
+    (photos / "anna.pts").unlink()
+    with pytest.raises(fileio.InputError, match=r"anna\.pts: no points of this photo"):
+        own_photos.find_faces(photos)
+    (photos / "ben_2.jpg").write_bytes((photos / "anna.jpg").read_bytes())
+    points["ben_2.jpg"] = points["anna.jpg"]
+    write_json(tmp_path / "a.json", points)
+    with pytest.raises(fileio.InputError, match=r"has the name of another photo"):
+        own_photos.find_faces(photos, tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("a.csv", "anna.jpg,1,2,3", r"3 numbers for anna\.jpg"),
+        ("a.csv", "anna.jpg," + ",".join(["x"] * 136), r"a\.csv, anna\.jpg: not 68 points"),
+        ("a.json", "[1, 2]", "not an object of points by photo"),
+        ("a.json", '{"anna": [[1, 2]]}', "not 68 points of 2 or 3 numbers"),
+        ("a.json", json.dumps({"anna": [[1, None]] * 68}), "finite"),
+        ("a.json", '{"anna": {"x": 1}}', "not 68 points of 2 or 3 numbers"),
+        ("a.json", "{", "not valid JSON"),
+        ("a.txt", "", "points come as"),
+        ("a.npy", "no array", "not a readable"),
+        ("anna.pts", "version: 1\n{\n1 2\n}", r"anna\.pts: not 68 points"),
+        ("anna.pts", "no braces", r"anna\.pts: not 68 points"),
+    ],
+)
+def test_damaged_points(photos, tmp_path, file, text, message):
+    is_pts = file.endswith(".pts")
+    path = (photos if is_pts else tmp_path) / file
+    path.write_text(text)
+    with pytest.raises(fileio.InputError, match=message):
+        own_photos.find_faces(photos, None if is_pts else path)
+
+
+def test_an_array_of_other_dimensions(photos, tmp_path):
+    fileio.write_array(tmp_path / "a.npy", np.float64(3))
+    with pytest.raises(fileio.InputError, match=r"a\.npy: shape \(\), expected"):
+        own_photos.find_faces(photos, tmp_path / "a.npy")
+
+
+def test_tables_of_excel_begin_with_a_mark(photos, points, tmp_path):
+    write_csv(tmp_path / "a.csv", points)
+    header, *lines = (tmp_path / "a.csv").read_text().splitlines(keepends=True)
+    assert not header.startswith("anna")
+    (tmp_path / "a.csv").write_text("".join(lines), encoding="utf-8-sig")
+    assert len(own_photos.find_faces(photos, tmp_path / "a.csv")) == len(points)
+
+
+def test_folders_without_photos(tmp_path):
+    with pytest.raises(fileio.InputError, match="no such folder of photos"):
+        own_photos.find_faces(tmp_path / "absent")
+    with pytest.raises(fileio.InputError, match="no photos"):
+        own_photos.find_faces(tmp_path)
+
+
+def test_a_damaged_photo_is_named(photos, tmp_path, capsys):
+    (photos / "anna.jpg").write_bytes(b"no picture")
+    assert run("--images", photos, "--output", tmp_path / "data", "--workers=0") == 2
+    assert "anna.jpg: not a picture" in capsys.readouterr().err
+    assert not (tmp_path / "data" / "fits.csv").exists()

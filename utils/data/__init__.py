@@ -1,0 +1,1 @@
+"""Files and labels as training and scoring read them."""

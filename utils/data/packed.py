@@ -1,0 +1,100 @@
+"""Crops of a training set in one memory-mapped file: decoded once, read at the speed of memory.
+
+    python prepare_data.py pack --root train_aug_120x120 \\
+        --list 3dmm_data/train_aug_120x120.list.train --output train.npy
+    python main_train.py --root train.npy
+
+The file is a plain `.npy` array (N, 120, 120, 3) of uint8 BGR, 43 kB an image; row i is line i of
+the list; `train.json` beside it holds the hashes of the list and of the pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from synergynet import fileio
+from synergynet.params import IMG_SIZE
+
+CROP = (IMG_SIZE, IMG_SIZE, 3)
+CHUNK = 1024  # images that are read, written and hashed at a time
+ADVICE = "make it anew with prepare_data.py pack"
+
+
+def write_packed(
+    read: Callable[[str], np.ndarray], names: list[str], output: str | os.PathLike, workers: int
+) -> None:
+    """Write the crops of a list into one file, whole or not at all.
+
+    Args:
+        read: name to crop (120, 120, 3) uint8 BGR.
+        names: of the list, in order.
+        output: `.npy` file.
+        workers: threads that read.
+    Raises:
+        InputError: a crop is unreadable, or the disk has too little space.
+    """
+    output = Path(output)
+    if output.suffix != ".npy":
+        raise fileio.InputError(f"{output}: a packed file's name ends in .npy")
+    fileio.make_output_folder(output.parent)
+    needed, free = len(names) * int(np.prod(CROP)), shutil.disk_usage(output.parent).free
+    if needed > free:
+        raise fileio.InputError(
+            f"{output}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free there"
+        )
+    digest = hashlib.sha256()
+    with fileio.whole_file(output) as temporary, ThreadPoolExecutor(max(workers, 1)) as threads:
+        shape = (len(names), *CROP)
+        pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        for start in tqdm(range(0, len(names), CHUNK), desc="pack", disable=None):
+            chunk = np.stack(list(threads.map(read, names[start : start + CHUNK])))
+            pixels[start : start + CHUNK] = chunk
+            digest.update(chunk)
+        pixels.flush()
+    hashes = {"images": len(names), "list": hash_names(names), "pixels": digest.hexdigest()}
+    fileio.write_json(output.with_suffix(".json"), hashes)
+
+
+def open_packed(path: str | os.PathLike, names: list[str]) -> np.ndarray:
+    """The crops of a list, (N, 120, 120, 3) uint8 BGR, mapped into memory and read when used.
+
+    Raises:
+        InputError: damaged, cut off, or made from another list.
+    """
+    path = Path(path)
+    hashes = fileio.read_json(path.with_suffix(".json"))
+    if not isinstance(hashes, dict) or hashes.get("list") != hash_names(names):
+        raise fileio.InputError(f"{path}: packed from another list of images; {ADVICE}")
+    try:
+        pixels = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise fileio.InputError(f"{path}: not a packed file ({error}); {ADVICE}") from None
+    if pixels.shape != (len(names), *CROP) or pixels.dtype != np.uint8:
+        raise fileio.InputError(f"{path}: holds {pixels.shape} {pixels.dtype}; {ADVICE}")
+    return pixels
+
+
+def check_packed(path: str | os.PathLike, names: list[str]) -> None:
+    """Read a packed file and compare its pixels with their hash.
+
+    Raises:
+        InputError: they differ, or see `open_packed`.
+    """
+    pixels, digest = open_packed(path, names), hashlib.sha256()
+    for start in tqdm(range(0, len(pixels), CHUNK), desc="check", disable=None):
+        digest.update(np.ascontiguousarray(pixels[start : start + CHUNK]))
+    if digest.hexdigest() != fileio.read_json(Path(path).with_suffix(".json"))["pixels"]:
+        raise fileio.InputError(f"{path}: its pixels are not those that were packed; {ADVICE}")
+
+
+def hash_names(names: list[str]) -> str:
+    """SHA-256 of a list's names."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Errors of any model, their summary, pictures and reports."""

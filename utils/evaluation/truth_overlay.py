@@ -1,0 +1,60 @@
+"""A test crop with what a model predicts beside what its label says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from synergynet.drawing import lines
+from synergynet.geometry.crop import photo_to_crop
+from synergynet.params import IMG_SIZE
+from utils.data.ddfa import CROPS, EvaluationCrops, EvaluationLabels, read_crop
+from utils.evaluation import metrics
+from utils.evaluation.evaluation import Prediction
+
+OVERLAY_PX = 480
+NOSE_TIP = 30  # of the 68 landmarks
+
+
+def draw_overlay(index: int, crops: EvaluationCrops, prediction: Prediction) -> np.ndarray:
+    """One crop twice, enlarged: predicted landmarks with the head's axes, and the true ones.
+
+    Args:
+        index: of the crop.
+        crops: the test set.
+        prediction: of this crop alone; it has landmarks.
+    """
+    labels = crops.labels
+    crop = read_crop(crops.folder / CROPS / crops.names[index])
+    image = lines.enlarge(crop, OVERLAY_PX)
+    box, truth_photo = labels.roi_box[index], labels.landmarks[index]
+    predicted = _enlarged(photo_to_crop(prediction.landmarks[0], box))
+    truth = _enlarged(photo_to_crop(truth_photo, box))
+    left = lines.draw_landmarks(image, predicted)
+    right = lines.draw_landmarks(image, truth, lines.TRUTH_BGR)
+    nme = metrics.landmark_nme(prediction.landmarks, truth_photo[None])[0]
+    caption = [f"prediction: NME {100 * nme:.2f} %", ""]
+    if prediction.rotation is not None:
+        rotation = prediction.rotation[0].numpy()
+        left = lines.draw_pose_axes(left, rotation, predicted[:2, NOSE_TIP], OVERLAY_PX / 5)
+        caption[1] = _angles(*(a.item() for a in prediction.exact))
+    left = lines.add_caption(left, caption)
+    right = lines.add_caption(right, [f"label: {crops.names[index]}", _label_angles(index, labels)])
+    return lines.side_by_side([left, right])
+
+
+def _enlarged(landmarks_crop: np.ndarray) -> np.ndarray:
+    """Crop px, pixel j being the interval [j, j + 1], to pixel centres of the large picture."""
+    return landmarks_crop * (OVERLAY_PX / IMG_SIZE) - 0.5
+
+
+def _angles(yaw: float, pitch: float, roll: float) -> str:
+    yaw, pitch, roll = (round(float(angle), 1) + 0.0 for angle in (yaw, pitch, roll))  # no -0.0
+    return f"yaw {yaw:.1f}, pitch {pitch:.1f}, roll {roll:.1f} degrees"
+
+
+def _label_angles(index: int, labels: EvaluationLabels) -> str:
+    rows = labels.pose_rows
+    if rows is None or index not in rows:
+        return f"yaw {labels.yaw_deg[index]:.1f} degrees"
+    pitch, yaw, roll = labels.pose_deg[np.searchsorted(rows, index)]
+    return _angles(yaw, pitch, roll)

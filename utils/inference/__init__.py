@@ -1,0 +1,1 @@
+"""The network at full speed, and as a file for other programs."""

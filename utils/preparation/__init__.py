@@ -1,0 +1,1 @@
+"""From public originals and own photos to data folders."""

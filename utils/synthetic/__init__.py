@@ -1,0 +1,1 @@
+"""The open face model, and drawn faces with exact labels."""

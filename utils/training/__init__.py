@@ -1,0 +1,1 @@
+"""Steps, checkpoints and processes of a training run."""

@@ -1,0 +1,169 @@
+"""Checkpoints of a training run: all that the run needs to go on as if it had not stopped.
+
+A file is written whole or not at all, so that a run killed at any moment leaves the one before. Of
+random numbers nothing is stored but their seed: those of a step follow from seed, epoch and step.
+"""
+
+from __future__ import annotations
+
+import io as bytes_io
+import platform
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torchvision
+from torch.optim.swa_utils import AveragedModel
+
+from model_building import SynergyNet, describe, load_weights, pack_weights, published_state
+from synergynet import fileio
+
+MAY_DIFFER = {  # flags of a resumed run that leave the numbers alone, or only extend the run
+    *("epochs", "resume", "validation", "workers", "snapshot", "save_val_freq", "save_freq"),
+    *("test_initial", "print_freq", "log_file", "plot", "tensorboard", "dry_run", "root"),
+    *("filelists_train", "param_fp_train", "morphable", "devices_id", "weights", "start_epoch"),
+}
+
+
+def save_checkpoint(
+    path: Path,
+    model: SynergyNet,
+    optimizer: torch.optim.Optimizer,
+    averaged: AveragedModel | None,
+    position: dict[str, Any],
+) -> None:
+    """Write everything that `resume` needs; `state_dict` holds the weights to use.
+
+    Args:
+        path: of the file.
+        model, optimizer: of the run.
+        averaged: moving average of the weights, the ones to use, or None.
+        position: plain values: `epoch`, how many are done, `step`, how many of the next epoch are,
+            and what else the run wants to find again.
+    Raises:
+        InputError: it could not be written; the file that was there is unchanged.
+    """
+    result = model if averaged is None else averaged.module
+    entries = describe(model) | {
+        "state_dict": published_state(result),
+        "optimizer": optimizer.state_dict(),
+        "versions": versions(),
+        **position,
+    }
+    if averaged is not None:
+        entries["raw_state_dict"] = model.state_dict()  # what the optimiser goes on from
+    _write(path, entries)
+
+
+def save_weights(path: Path, model: SynergyNet) -> None:
+    """Write the weights alone, in half precision.
+
+    Raises:
+        InputError: it could not be written.
+    """
+    _write(path, pack_weights(model))
+
+
+def _write(path: Path, entries: dict[str, Any]) -> None:
+    # torch.save to a file hides a full disk behind errors of its own
+    buffer = bytes_io.BytesIO()
+    torch.save(entries, buffer)
+    try:
+        with fileio.whole_file(path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
+    except OSError as error:
+        raise fileio.InputError(
+            f"{path}: cannot be written ({error.strerror}); make room, go on with --resume auto"
+        ) from None
+
+
+def versions() -> dict[str, str]:
+    """What the numbers of a run depend on beside its flags and data."""
+    libraries = {"torch": torch, "torchvision": torchvision, "numpy": np, "opencv": cv2}
+    found = {name: str(library.__version__) for name, library in libraries.items()}
+    return {"python": platform.python_version()} | found
+
+
+def remove_remains(snapshot: Path) -> None:
+    """Remove what a run that was killed while it wrote a checkpoint left beside it."""
+    for path in snapshot.parent.glob(f".{snapshot.name}_*.tar"):
+        path.unlink(missing_ok=True)
+
+
+def resume(
+    path: str | Path,
+    model: SynergyNet,
+    optimizer: torch.optim.Optimizer,
+    averaged: AveragedModel | None,
+) -> dict[str, Any]:
+    """Load a checkpoint of `save_checkpoint`; returns its `position`, `versions` and the like.
+
+    Raises:
+        InputError: not such a checkpoint, or of another arch, recipe, optimiser or morphable model.
+    """
+    recipe = model.recipe
+    entries = load_weights(model, path)
+    if "optimizer" not in entries:
+        raise fileio.InputError(
+            f"{path}: weights only; start from them with --weights, "
+            f"--resume needs a checkpoint of main_train.py"
+        )
+    if model.recipe != recipe:
+        raise fileio.InputError(f"{path}: trained with --recipe {model.recipe}, not {recipe}")
+    if averaged is not None:
+        averaged.module.load_state_dict(model.state_dict())
+        averaged.n_averaged.fill_(1)  # the next update averages instead of copying
+    try:
+        saved_group = entries["optimizer"]["param_groups"][0]
+        same_optimizer = optimizer.param_groups[0].keys() == saved_group.keys()
+        if same_optimizer:
+            optimizer.load_state_dict(entries["optimizer"])
+        if "raw_state_dict" in entries:
+            model.load_state_dict(entries["raw_state_dict"])
+        for key in ("epoch", "step"):
+            entries[key] = int(entries.get(key, 0))
+    except Exception as error:  # a damaged state can raise anything
+        raise fileio.InputError(f"{path}: cannot go on from it, damaged ({error!r})") from None
+    if not same_optimizer:
+        raise fileio.InputError(f"{path}: trained with another --optimizer")
+    return entries
+
+
+def check_run(
+    path: str | Path, entries: dict[str, Any], data: str, args: dict[str, Any]
+) -> list[str]:
+    """Compare a checkpoint with the run that is to go on from it.
+
+    Args:
+        path, entries: the checkpoint.
+        data: fingerprint of the training set.
+        args: flags of this run.
+    Returns:
+        A line for every flag or version that will make the run another one.
+    Raises:
+        InputError: another training set, or other batches in the middle of an epoch.
+    """
+    if entries.get("data", data) != data:
+        raise fileio.InputError(
+            f"{path}: trained on other data; to start from its weights use --weights"
+        )
+    saved = entries.get("args", {})
+    if entries["step"] and saved.get("batch_size") != args["batch_size"]:
+        raise fileio.InputError(
+            f"{path}: stands in the middle of an epoch of --batch-size {saved.get('batch_size')}; "
+            f"keep that size"
+        )
+    lines = [
+        f"--{name.replace('_', '-')} is {args[name]}, the checkpoint has {saved[name]}"
+        for name in sorted(saved.keys() & args.keys() - MAY_DIFFER)
+        if saved[name] != args[name]
+    ]
+    now = versions()
+    lines += [
+        f"{name} is {now[name]}, the checkpoint has {version}"
+        for name, version in entries.get("versions", {}).items()
+        if now.get(name) != version
+    ]
+    return lines
