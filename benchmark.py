@@ -27,10 +27,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from model_building import SynergyNet, build_model, load_model
+from model_building import SynergyNet, build_model, load_morphable
 from synergynet import fileio
-from synergynet.drawing import lines
-from synergynet.params import IMG_SIZE, OPEN_FOLDER, ROOT, default_morphable_folder, load_morphable
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.data.ddfa import (
     BENCHMARK,
     EVAL,
@@ -40,7 +39,8 @@ from utils.data.ddfa import (
     Preset,
     default_test_folder,
 )
-from utils.evaluation import metrics
+from utils.data.folders import OPEN_FOLDER, ROOT, default_morphable_folder
+from utils.evaluation import metrics, plots
 from utils.evaluation.aflw import aflw_errors
 from utils.evaluation.corrupt import format_robustness, sweep
 from utils.evaluation.evaluation import (
@@ -57,6 +57,7 @@ from utils.evaluation.evaluation import (
 )
 from utils.evaluation.report import build_report
 from utils.evaluation.truth_overlay import draw_overlay
+from utils.inference.loading import load_model
 from utils.inference.regressor import ENGINES, choose_device
 
 N_OVERLAYS = 50
@@ -258,9 +259,9 @@ def write_pictures(output: Path, entries: list[Entry]) -> None:
     if len(entries) == 1 and entries[0].errors.nme_reannotated is not None:
         curves["re-annotated labels"] = 100 * entries[0].errors.nme_reannotated
     title = f"{len(crops)} images of {_relative(crops.folder)}"
-    fileio.write_image(output / "ced.png", lines.cumulative_error_plot(curves, title))
+    fileio.write_image(output / "ced.png", plots.cumulative_error_plot(curves, title))
     nme = 100 * entries[0].errors.nme
-    plot = lines.error_against_yaw_plot(nme, crops.labels.yaw_deg, title)
+    plot = plots.error_against_yaw_plot(nme, crops.labels.yaw_deg, title)
     fileio.write_image(output / "error_vs_yaw.png", plot)
 
 

@@ -1,5 +1,6 @@
 """Write a network as one file for other programs: ONNX, TorchScript or ExportedProgram.
 
+    python export.py -w WEIGHTS --format runtime --output face.onnx   # for the package synergynet
     python export.py -w WEIGHTS --format onnx --with landmarks,pose --output face.onnx
     python export.py -w WEIGHTS --preprocess in-the-wild --output face.onnx   # uint8 photos in
 
@@ -14,11 +15,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from model_building import load_model
+from model_building import SynergyNet
 from synergynet import fileio
-from utils.data.ddfa import BENCHMARK, IN_THE_WILD
-from utils.inference.export import FORMATS, OUTPUTS, FaceGraph
+from synergynet.weights import write_weights
+from utils.data.ddfa import BENCHMARK, IN_THE_WILD, benchmark_preset
+from utils.inference.export import FORMATS, OUTPUTS, FaceGraph, to_onnx
+from utils.inference.loading import load_model
 
+RUNTIME = "runtime"
 PREPROCESS = {"none": None, "benchmark": BENCHMARK, "in-the-wild": IN_THE_WILD}
 
 
@@ -31,7 +35,12 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("-w", "--weights", required=True, help="checkpoint: published, ours, or 3DDFA_V2's")
-    add("--format", choices=FORMATS, default="onnx", help="default: %(default)s")
+    add(
+        "--format",
+        choices=[*FORMATS, RUNTIME],
+        default="onnx",
+        help=f"{RUNTIME}: FILE.onnx and FILE.npz for synergynet (default: %(default)s)",
+    )
     add("--output", required=True, help="file to write, for instance face.onnx, face.pt, face.pt2")
     add(
         "--with",
@@ -56,6 +65,8 @@ def main(args: argparse.Namespace) -> int:
     decoded = [name for name in args.decoded.split(",") if name]
     fileio.make_output_folder(Path(args.output).parent)
     model = load_model(args.weights, args.arch, args.morphable, args.whitening)
+    if args.format == RUNTIME:
+        return export_for_runtime(model, args)
     graph = FaceGraph(model, dict.fromkeys(["params", *decoded]), PREPROCESS[args.preprocess])
     with fileio.whole_file(args.output) as temporary:
         temporary.write_bytes(FORMATS[args.format](graph))
@@ -63,6 +74,21 @@ def main(args: argparse.Namespace) -> int:
     print(f"{args.output}: {args.format}, arch {metadata['arch']}, {metadata['preprocessing']}")
     for name, text in (metadata["inputs"] | metadata["outputs"]).items():
         print(f"  {name:<10} {text}")
+    return 0
+
+
+def export_for_runtime(model: SynergyNet, args: argparse.Namespace) -> int:
+    """Write the two files of the package synergynet."""
+    path = Path(args.output)
+    if path.suffix != ".onnx" or args.decoded or args.preprocess != "none":
+        raise fileio.InputError(
+            f"--format {RUNTIME}: --output must end with .onnx; --with and --preprocess are for "
+            f"the other formats"
+        )
+    border_px = benchmark_preset(model.arch).border_px
+    onnx = to_onnx(FaceGraph(model, ("params_w",)))
+    write_weights(path, onnx, model.face_model(), border_px, model.arch)
+    print(f"{path} and {path.with_suffix('.npz').name}: synergynet -w {path} photo.jpg")
     return 0
 
 

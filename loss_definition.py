@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from synergynet.params import EXPR, N_EXPR, N_SHAPE, POSE, RECIPES, SHAPE
+from model_building import RECIPES
+from synergynet.geometry.parameters import EXPR, N_EXPR, N_SHAPE, POSE, SHAPE
 
 WING_WIDTH = 10.0  # crop px
 WING_CURVATURE = 2.0

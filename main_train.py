@@ -34,16 +34,13 @@ import benchmark
 import model_building
 from backbone_nets import BACKBONES
 from loss_definition import SynergyLoss
-from model_building import SynergyNet
+from model_building import SynergyNet, load_morphable
 from synergynet import fileio
-from synergynet.geometry.mirror import mirror_targets
-from synergynet.params import (
-    WHITENING_FILE,
-    default_morphable_folder,
-    load_morphable,
-    load_whitening,
-)
+from synergynet.morphable_folder import WHITENING_FILE, read_whitening
 from utils.data import ddfa
+from utils.data.folders import default_morphable_folder
+from utils.data.mirror import mirror_targets
+from utils.inference.loading import lacks_whitening, load_model
 from utils.training import checkpoint, parallel
 from utils.training.optimization import (
     OPTIMIZERS,
@@ -279,8 +276,10 @@ def start_model(args: argparse.Namespace, device: torch.device) -> SynergyNet:
     model = model_building.build_model(args.arch, morphable=morphable, recipe=args.recipe)
     if args.weights:
         rest = model_building.load_weights(model, args.weights)
-        if model_building.lacks_whitening(args.arch, rest, args.weights, args.whitening):
-            model.param_mean, model.param_std = load_whitening(args.whitening)
+        if lacks_whitening(args.arch, rest, args.weights, args.whitening):
+            model.param_mean, model.param_std = map(
+                torch.from_numpy, read_whitening(args.whitening)
+            )
         if model.forwardDirection is None and args.recipe != "backbone":
             raise fileio.InputError(f"{args.weights}: holds a backbone only; there is no refiner")
         model.recipe = args.recipe  # weights of any recipe may start any other
@@ -301,7 +300,7 @@ def _check_whitening(model: SynergyNet, args: argparse.Namespace, folder: Path) 
     """
     beside = Path(args.filelists_train).with_name(WHITENING_FILE)
     source = beside if beside.is_file() else folder / WHITENING_FILE
-    mean, std = load_whitening(source)
+    mean, std = map(torch.from_numpy, read_whitening(source))
     off, scale = (model.param_mean - mean) / std, model.param_std / std
     if max(off.abs().max(), (scale - 1).abs().max()) > WHITENING_TOLERANCE:
         raise fileio.InputError(
@@ -492,7 +491,7 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
             test = ddfa.default_test_folder()
             validate(f"last weights, epoch {args.epochs}", result, test, "test_")
             best = snapshot.with_name(BEST)
-            chosen = model_building.load_model(best, morphable=args.morphable)
+            chosen = load_model(best, morphable=args.morphable)
             name = f"best on validation, epoch {position['best']['epoch']}"
             validate(name, chosen, test, "test_")
     progress.close()

@@ -12,7 +12,9 @@ Source: Wu, Xu, Neumann, "Synergy between 3DMM and 3D Landmarks for Accurate 3D 
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import warnings
 from typing import Any
 
 import torch
@@ -22,22 +24,12 @@ from torch.nn import functional as F
 from backbone_nets import THREEDDFA_V2, build_backbone
 from backbone_nets.mobilenet_v1 import from_3ddfa_v2
 from synergynet import fileio
-from synergynet.params import (
-    EXPR,
-    IMG_SIZE,
-    N_EXPR,
-    N_POSE,
-    N_SHAPE,
-    OPEN_FOLDER,
-    POSE,
-    RECIPES,
-    SHAPE,
-    MorphableModel,
-    default_morphable_folder,
-    load_morphable,
-    load_whitening,
-)
+from synergynet.face_model import ARRAYS, MorphableModel
+from synergynet.geometry.decoding import decode_points
+from synergynet.geometry.parameters import EXPR, N_EXPR, N_POSE, N_SHAPE, SHAPE, unwhiten
+from synergynet.morphable_folder import read_morphable_folder
 
+RECIPES = ("released", "paper", "corrected", "backbone")  # of network and loss; see README
 RESIDUAL_SCALE = 0.05  # refined = landmarks + RESIDUAL_SCALE * refiner output; section 3.2
 BASIS_BUFFERS = ("u", "w_shp", "w_exp", "u_base", "w_shp_base", "w_exp_base")
 WHITENING_BUFFERS = ("param_mean", "param_std")
@@ -136,7 +128,6 @@ class SynergyNet(nn.Module):
     Attributes:
         arch, recipe: as given; `recipe` follows the checkpoint once weights are loaded.
         morphable_id: name and hash of the morphable model.
-        triangles: (T, 3) of the morphable model, for drawing, or None; no part of a checkpoint.
     """
 
     def __init__(self, arch: str, morphable: MorphableModel, recipe: str) -> None:
@@ -144,7 +135,7 @@ class SynergyNet(nn.Module):
         self.arch = arch
         self.recipe = recipe
         self.morphable_id = {"name": morphable.name, "hash": morphable.hash}
-        self.triangles = morphable.triangles
+        self._morphable = morphable  # what no checkpoint holds: name, triangles, uv
         self.I2P = I2P(arch)
         self.forwardDirection: LandmarkRefiner | None = None
         self.reverseDirection: InverseRegressor | None = None
@@ -192,26 +183,26 @@ class SynergyNet(nn.Module):
 
     def params(self, params_w: Tensor) -> Tensor:
         """Real parameters (B, 62) from whitened ones."""
-        return params_w * self.param_std + self.param_mean
+        return unwhiten(params_w, self.param_mean, self.param_std)
 
     def landmarks(self, params_w: Tensor) -> Tensor:
         """68 landmarks (B, 3, 68) in crop px, y down, from whitened parameters."""
-        return self._decode(params_w, self.u_base, self.w_shp_base, self.w_exp_base)
+        params = self.params(params_w)
+        return decode_points(params, self.u_base, self.w_shp_base, self.w_exp_base)
 
     def vertices(self, params_w: Tensor) -> Tensor:
         """All vertices (B, 3, V) in crop px, y down, from whitened parameters."""
-        return self._decode(params_w, self.u, self.w_shp, self.w_exp)
+        return decode_points(self.params(params_w), self.u, self.w_shp, self.w_exp)
 
-    def _decode(self, params_w: Tensor, u: Tensor, w_shp: Tensor, w_exp: Tensor) -> Tensor:
-        # v = P (u + w_shp a_shp + w_exp a_exp) + t, equation 2, then image rows y = 121 - y
-        params = self.params(params_w)
-        camera = params[:, POSE].reshape(-1, 3, 4)  # (B, 3, 4) [P | t]
-        verts_model = torch.addmm(u.T, params[:, SHAPE], w_shp.T)  # (B, 3N), one pass a basis
-        verts_model = torch.addmm(verts_model, params[:, EXPR], w_exp.T)  # (B, 3N)
-        verts_model = verts_model.unflatten(1, (-1, 3)).transpose(1, 2)  # (B, 3, N)
-        verts = torch.baddbmm(camera[:, :, 3:], camera[:, :, :3], verts_model)  # y up
-        verts[:, 1] = IMG_SIZE + 1 - verts[:, 1]  # in place: no gradient reads verts
-        return verts  # (B, 3, N) crop px, y down
+    def face_model(self) -> MorphableModel:
+        """The face model in numpy, with the whitening of the weights: what the runtime needs."""
+        own = dataclasses.replace(self._morphable, **{n: getattr(self, n) for n in ARRAYS})
+        return own.convert(lambda tensor: tensor.numpy(force=True))
+
+
+def load_morphable(folder: str | os.PathLike) -> MorphableModel:
+    """Read a `3dmm_data` folder, its arrays as tensors; see `read_morphable_folder`."""
+    return read_morphable_folder(folder).convert(torch.from_numpy)
 
 
 def build_model(
@@ -233,72 +224,26 @@ def build_model(
 # ---------------------------------------------------------------- checkpoints
 
 
-def load_model(
-    weights: str | os.PathLike,
-    arch: str | None = None,
-    morphable: str | os.PathLike | None = None,
-    whitening: str | os.PathLike | None = None,
-) -> SynergyNet:
-    """The network of a checkpoint, which names its arch and morphable model when it is ours.
+def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a PyTorch checkpoint to the CPU, tensors and plain values only.
 
-    Args:
-        weights: checkpoint: published, ours, or 3DDFA_V2's.
-        arch: overrides what the checkpoint says; published ones say nothing and are mobilenet_v2.
-        morphable: folder; None looks for the checkpoint's own in the default folders.
-        whitening: file with mean and standard deviation of the parameters, replaces the others.
     Raises:
-        InputError: a file is missing or damaged, or two do not belong together.
+        InputError: missing, damaged, not a dict, or containing anything that would run code.
     """
-    checkpoint = fileio.read_checkpoint(weights)
-    arch = arch or checkpoint.get("arch", "mobilenet_v2")
-    foreign = lacks_whitening(arch, checkpoint, weights, whitening)
-    model = build_model(arch, morphable=_choose_morphable(morphable, checkpoint))
-    load_weights(model, weights)
-    if whitening is not None:
-        mean, std = load_whitening(whitening)
-        # weights that name no face model belong to the one that came with their whitening
-        pairs = ((mean, model.param_mean), (std, model.param_std))
-        if foreign and not all(torch.allclose(*pair) for pair in pairs):
-            raise fileio.InputError(
-                f"{whitening}: not the whitening of morphable model {model.morphable_id['name']}, "
-                f"so these weights belong to another; pass its folder with --morphable"
-            )
-        model.param_mean, model.param_std = mean, std
-    return model
-
-
-def _choose_morphable(
-    folder: str | os.PathLike | None, checkpoint: dict[str, Any]
-) -> MorphableModel:
-    folders = [folder] if folder else dict.fromkeys([default_morphable_folder(), OPEN_FOLDER])
-    models = [load_morphable(f) for f in folders]
-    named = morphable_hash(checkpoint)
-    return next((model for model in models if model.hash == named), models[0])
-
-
-def lacks_whitening(
-    arch: str,
-    checkpoint: dict[str, Any],
-    weights: str | os.PathLike,
-    whitening: str | os.PathLike | None,
-) -> bool:
-    """Whether these are 3DDFA_V2's own weights, which carry no whitening.
-
-    Args:
-        arch: of the weights.
-        checkpoint: they, or its entries without them.
-        weights: their path, for messages.
-        whitening: the file that then replaces it.
-    Raises:
-        InputError: they are, and there is no such file.
-    """
-    lacks = arch == THREEDDFA_V2 and morphable_hash(checkpoint) is None
-    if lacks and not whitening:
+    fileio.require_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, on damaged files of its old format
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a damaged checkpoint can raise anything
         raise fileio.InputError(
-            f"{weights}: 3DDFA_V2's weights carry no whitening; "
-            f"pass its param_mean_std_62d_120x120.pkl with --whitening"
+            f"{path}: not a checkpoint of plain tensors (damaged, or it holds code and is refused)"
+        ) from None
+    if not isinstance(checkpoint, dict):
+        raise fileio.InputError(
+            f"{path}: holds a {type(checkpoint).__name__}, not a checkpoint dict"
         )
-    return lacks
+    return checkpoint
 
 
 def describe(model: SynergyNet) -> dict[str, Any]:
@@ -340,7 +285,7 @@ def load_weights(model: SynergyNet, path: str | os.PathLike) -> dict[str, Any]:
         InputError: unreadable, of another arch or morphable model, or any entry missing, unknown,
             of another shape or not finite. The model is unchanged then.
     """
-    checkpoint = fileio.read_checkpoint(path)
+    checkpoint = read_checkpoint(path)
     state = _plain_state(checkpoint, path)
     own = model.state_dict()
     absent_allowed = set(BASIS_BUFFERS) if morphable_hash(checkpoint) else set()

@@ -22,7 +22,7 @@ import torch
 from synergynet.fileio import InputError, require_at_least, run_command
 from synergynet.geometry.conventions import CONVENTIONS, is_rotation
 from synergynet.geometry.pose import published_angles
-from synergynet.params import BFM_FOLDER, OPEN_FOLDER, default_morphable_folder
+from utils.data.folders import BFM_FOLDER, OPEN_FOLDER, default_morphable_folder
 
 if TYPE_CHECKING:
     from utils.preparation.training_set import FaceFile, LabelledFace

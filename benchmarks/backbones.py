@@ -21,7 +21,7 @@ from benchmarks.speed import STEPS, measure, random_morphable, train_steps
 from loss_definition import SynergyLoss
 from model_building import SynergyNet, build_model
 from synergynet import fileio
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.inference.regressor import choose_device, make_regressor
 from utils.training import optimization
 

@@ -17,11 +17,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from model_building import load_model
 from synergynet import fileio
 from utils.data.ddfa import EVAL, OPEN_TEST_FOLDER, EvaluationCrops
 from utils.evaluation.evaluation import ImageErrors, image_errors, network_source, read_truth
 from utils.evaluation.intervals import bootstrap_interval
+from utils.inference.loading import load_model
 from utils.inference.regressor import choose_device
 from utils.synthetic.attributes import ATTRIBUTES_FILE, read_attributes, values_in_order
 

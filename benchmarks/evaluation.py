@@ -26,9 +26,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import benchmark
-from model_building import SynergyNet, load_model
+from model_building import SynergyNet
 from synergynet import fileio
-from synergynet.params import ROOT
 from utils.data.ddfa import (
     BENCHMARK,
     CROPS,
@@ -39,9 +38,10 @@ from utils.data.ddfa import (
     EvaluationLabels,
     write_labels,
 )
+from utils.data.folders import OPEN_WEIGHTS
 from utils.evaluation import metrics
+from utils.inference.loading import load_model
 
-WEIGHTS = ROOT / "pretrained" / "open_mobilenet_v2.pth.tar"
 PLAIN_BATCH = 128
 
 
@@ -105,14 +105,14 @@ def peak_mib(folder: Path, workers: int) -> float:
 
 
 def _evaluate_and_measure(folder: Path, workers: int) -> float:
-    benchmark.evaluate(load_model(WEIGHTS), folder, workers=workers)
+    benchmark.evaluate(load_model(OPEN_WEIGHTS), folder, workers=workers)
     # not getrusage's ru_maxrss: a new process inherits that of the one that started it
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
 
 
 def main(args: argparse.Namespace) -> int:
-    model = load_model(WEIGHTS).eval()
+    model = load_model(OPEN_WEIGHTS).eval()
     with tempfile.TemporaryDirectory() as temporary:
         folder = repeat_test_set(Path(temporary) / "few", args.images)
         seconds: dict[str, list[float]] = {"plain": [], "ours": []}

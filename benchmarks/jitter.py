@@ -14,17 +14,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from synergy3DMM import OPEN_WEIGHTS, SynergyNet
+from model_building import load_morphable
+from synergy3DMM import SynergyNet
 from synergynet import fileio
 from synergynet.geometry.crop import CROP_FACTOR, crop_to_photo
+from synergynet.geometry.parameters import IMG_SIZE, N_POSE
 from synergynet.geometry.pose import Pose, compose_rotation
-from synergynet.params import IMG_SIZE, N_POSE, OPEN_FOLDER, load_morphable
-from synergynet.video.tracking import Tracker, tight_boxes
+from synergynet.video.tracking import Tracker, tight_box
+from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
 from utils.evaluation.metrics import landmark_nme
 from utils.synthetic.open_model import load_head
 from utils.synthetic.sets import Generator, decode_landmarks
@@ -55,9 +56,9 @@ def make_clip(n_frames: int, fps: float, noise: float, seed: int) -> tuple[np.nd
             amplitude * np.sin(2 * np.pi * seconds / period)
             for amplitude, period in (YAW_DEG, PITCH_DEG, ROLL_DEG, SHIFT_X, SHIFT_Y)
         )
-        pose = Pose(*torch.tensor([yaw, pitch, roll], dtype=torch.float64))
+        pose = Pose(*np.array([yaw, pitch, roll]))
         camera = np.zeros((3, 4))
-        camera[:, :3] = scale * compose_rotation(pose).numpy()
+        camera[:, :3] = scale * compose_rotation(pose)
         centre = camera[:, :3] @ mean_face.mean(0)
         camera[:, 3] = [IMG_SIZE / 2 + x, IMG_SIZE / 2 + y, 0] - centre
         params.append(np.concatenate([camera.reshape(N_POSE), face[N_POSE:]]))
@@ -107,7 +108,7 @@ def main(args: argparse.Namespace) -> int:
     scores: dict[str, list[list[float]]] = {"as it comes": [], "smoothed": []}
     for seed in PEOPLE:
         frames, truth = make_clip(args.frames, args.fps, args.noise, seed)
-        boxes = np.column_stack([tight_boxes(truth[:1]), [1.0]])
+        boxes = np.column_stack([tight_box(truth[:1]), [1.0]])
         net = SynergyNet(args.weights, detector=lambda frame, boxes=boxes: boxes)
         for name, smooth in (("as it comes", False), ("smoothed", True)):
             found = track(net, frames, args.fps, smooth)

@@ -22,10 +22,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from model_building import load_morphable
 from synergynet import fileio
-from synergynet.geometry.landmark_model import LandmarkModel
 from synergynet.geometry.mirror import MIRRORED_LANDMARKS
-from synergynet.params import EXPR, OPEN_FOLDER, SHAPE, load_morphable
+from synergynet.geometry.parameters import EXPR, SHAPE
+from utils.data.folders import OPEN_FOLDER
+from utils.preparation.landmark_model import LandmarkModel
 from utils.synthetic.open_model import load_head
 
 SAMPLES = 3000

@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.runs import Run, add_flags, compare
+from model_building import RECIPES
 from synergynet import fileio
-from synergynet.params import RECIPES
 
 
 def get_args_parser() -> argparse.ArgumentParser:

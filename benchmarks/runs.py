@@ -20,10 +20,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import benchmark
-from model_building import load_model
 from synergynet import fileio
-from synergynet.params import OPEN_FOLDER, ROOT
 from utils.data.ddfa import LIST, OPEN_TEST_FOLDER
+from utils.data.folders import OPEN_FOLDER, ROOT
+from utils.inference.loading import load_model
 from utils.inference.regressor import choose_device
 from utils.synthetic.sets import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
 

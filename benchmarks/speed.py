@@ -35,9 +35,10 @@ from synergynet import fileio
 from synergynet.detection.detectors import make_detector, whole_photo
 from synergynet.drawing.rasterize import rasterize
 from synergynet.drawing.surface import draw_faces, edge_fade
+from synergynet.face_model import MorphableModel
 from synergynet.faces import Faces, decode_faces, mean_face
-from synergynet.geometry.crop import network_crop
-from synergynet.params import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE, MorphableModel
+from synergynet.geometry.parameters import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE
+from synergynet.photos.crops import network_crop
 from utils.data import ddfa
 from utils.data.packed import write_packed
 from utils.inference.regressor import choose_device, make_regressor

@@ -22,12 +22,14 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.landmark_definition import fit, similarity, upright_landmarks
+from model_building import load_morphable
 from synergynet import fileio
-from synergynet.geometry.landmark_model import LandmarkModel
+from synergynet.geometry.parameters import N_POSE
 from synergynet.geometry.pose import Pose, decode_pose
-from synergynet.params import N_POSE, OPEN_FOLDER, load_morphable
 from synergynet.photos.sources import PICTURE_SUFFIX
 from utils.data.ddfa import read_crop
+from utils.data.folders import OPEN_FOLDER
+from utils.preparation.landmark_model import LandmarkModel
 from utils.synthetic.attributes import eye_distance, openings
 from utils.synthetic.open_model import load_head
 from utils.synthetic.sets import sample_labels

@@ -17,18 +17,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmark import unique_names
-from synergy3DMM import OPEN_WEIGHTS, SynergyNet
+from synergy3DMM import SynergyNet
 from synergynet import fileio
-from synergynet.geometry.crop import network_crop
 from synergynet.geometry.mirror import mirror_landmarks
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
+from synergynet.photos.crops import network_crop
 from utils.data.ddfa import BENCHMARK
+from utils.data.folders import OPEN_WEIGHTS
 from utils.evaluation.intervals import bootstrap_interval
 from utils.evaluation.metrics import landmark_nme
 from utils.preparation.aflw2000 import find_labelled_photos, read_labelled_photo
@@ -98,10 +98,10 @@ def errors(network: SynergyNet, path: Path, count: int, seed: tuple[int, int]) -
     crops = [crop[:, ::-1] if i % 2 else crop for i, (crop, _) in enumerate(views)]
     whole = np.tile([0.0, 0.0, IMG_SIZE, IMG_SIZE], (count, 1))
     faces = network.predict_crops(crops, np.arange(count), whole, whole, BENCHMARK)
-    found = torch.from_numpy(faces.landmarks[:, :2]).double()  # (count, 2, 68) crop px
+    found = faces.landmarks[:, :2].astype(np.float64)  # (count, 2, 68) crop px
     found[1::2] = mirror_landmarks(found[1::2])
     to_photo = np.linalg.inv([to_crop for _, to_crop in views])  # (count, 3, 3)
-    found = to_photo[:, :2, :2] @ found.numpy() + to_photo[:, :2, 2:]
+    found = to_photo[:, :2, :2] @ found + to_photo[:, :2, 2:]
     truth = np.repeat(label.landmarks[None, :2], count, 0)
     return 100 * np.asarray(landmark_nme(found, truth))
 

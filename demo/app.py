@@ -21,13 +21,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from singleImage import draw_landmarks, draw_poses
 from synergy3DMM import SynergyNet
 from synergynet import fileio
+from synergynet.drawing.faces import draw_landmarks, draw_poses
+from synergynet.drawing.maps import depth_picture, pncc
 from synergynet.drawing.surface import draw_faces, draw_wireframe, edge_fade
-from synergynet.faces import mean_face
+from synergynet.drawing.texture import Unwrapping, unwrap_model, unwrap_texture
 from synergynet.meshes.formats import glb_bytes, mesh_from_photo
-from synergynet.meshes.texture import Unwrapping, depth_picture, pncc, unwrap_model, unwrap_texture
 
 FONTS = ("system-ui", "sans-serif")
 POSE_COLUMNS = ("face", "yaw", "pitch", "roll")
@@ -60,7 +60,7 @@ def analyse(net: SynergyNet, unwrapping: Unwrapping, photo: np.ndarray) -> Analy
     faces = faces[np.argsort(-sides)]  # the largest first
     verts, triangles = faces.vertices, faces.triangles
     texture, _ = unwrap_texture(photo, verts[0], triangles, unwrapping)
-    mean = mean_face(net.model)
+    mean = net.model.mean_face
     pictures = {
         "3D face": draw_faces(photo, verts, triangles, fade=edge_fade(mean, triangles)),
         "landmarks": draw_landmarks(photo, faces),
@@ -93,7 +93,7 @@ def build_page(net: SynergyNet, folder: Path):
         raise fileio.InputError("gradio is not installed: pip install '.[app]'") from None
     if net.model.triangles is None:
         raise fileio.InputError("the face model has no tri.mat, so there is no 3D face to show")
-    unwrapping = unwrap_model(mean_face(net.model))
+    unwrapping = unwrap_model(net.model)
 
     def show(path: str | None) -> tuple:
         if path is None:

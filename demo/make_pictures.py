@@ -25,17 +25,18 @@ sys.path.insert(0, str(DEMO.parent))
 
 from app import analyse  # noqa: E402
 
-from synergy3DMM import OPEN_WEIGHTS, SynergyNet  # noqa: E402
+from model_building import load_morphable  # noqa: E402
+from synergy3DMM import SynergyNet  # noqa: E402
 from synergynet import fileio  # noqa: E402
 from synergynet.drawing.lines import TRUTH_BGR, draw_landmarks, enlarge  # noqa: E402
 from synergynet.drawing.rasterize import rasterize  # noqa: E402
 from synergynet.drawing.surface import draw_faces, edge_fade  # noqa: E402
-from synergynet.faces import decode_faces, mean_face  # noqa: E402
+from synergynet.drawing.texture import unwrap_model  # noqa: E402
+from synergynet.faces import decode_faces  # noqa: E402
 from synergynet.geometry.crop import photo_to_crop  # noqa: E402
+from synergynet.geometry.parameters import IMG_SIZE  # noqa: E402
 from synergynet.geometry.pose import Pose, compose_rotation  # noqa: E402
 from synergynet.meshes.formats import vertex_normals  # noqa: E402
-from synergynet.meshes.texture import unwrap_model  # noqa: E402
-from synergynet.params import IMG_SIZE, OPEN_FOLDER, load_morphable  # noqa: E402
 from utils.data.ddfa import (  # noqa: E402
     CROPS,
     LIST,
@@ -44,6 +45,7 @@ from utils.data.ddfa import (  # noqa: E402
     preprocess,
     read_crop,
 )
+from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS  # noqa: E402
 from utils.synthetic.open_model import BASE_VERTICES, load_head  # noqa: E402
 from utils.synthetic.portrait.makehuman import load_wardrobe  # noqa: E402
 from utils.synthetic.sets import Generator  # noqa: E402
@@ -92,7 +94,7 @@ def synthetic_sheet(generator: Generator) -> np.ndarray:
 def surfaces() -> np.ndarray:
     """Photo, 3D face, landmarks, pose, triangles, depth, PNCC and texture, one face a row."""
     net = SynergyNet(OPEN_WEIGHTS, "cpu", detector="none", refine_crop=True)
-    unwrapping = unwrap_model(mean_face(net.model))
+    unwrapping = unwrap_model(net.model)
     crops = OPEN_TEST_FOLDER / CROPS
     names = fileio.read_list(OPEN_TEST_FOLDER / LIST)
     pictures = []
@@ -108,7 +110,7 @@ def photographs(folder: str) -> np.ndarray:
     """Faces found in a test set's first photographs; landmarks found (green) and true (blue)."""
     net = SynergyNet(OPEN_WEIGHTS, "cpu", detector="none")
     crops = EvaluationCrops(folder)
-    fade = edge_fade(mean_face(net.model), net.model.triangles)
+    fade = edge_fade(net.model.mean_face, net.model.triangles)
     pictures = []
     photographs = zip(crops.names, crops.labels.roi_box, crops.labels.landmarks, strict=True)
     for name, box, truth in itertools.islice(photographs, SHOWN_PHOTOGRAPHS):

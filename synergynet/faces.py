@@ -6,13 +6,11 @@ import dataclasses
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from model_building import SynergyNet
+from synergynet.face_model import MorphableModel
+from synergynet.geometry.camera import camera_of, decompose_camera
 from synergynet.geometry.crop import crop_to_photo
-from synergynet.geometry.pose import Pose, decode_pose, decompose_camera
-from synergynet.params import N_POSE
+from synergynet.geometry.pose import Pose, decode_pose
 
 POSE_CONVENTION = (
     "degrees; R = Rx(pitch) Ry(yaw) Rz(roll) as in 300W-LP and AFLW2000-3D; 'exact' inverts that, "
@@ -30,7 +28,7 @@ class Faces:
         roi_boxes: (N, 4) sx sy ex ey of the crops the network saw, photo px.
         params: (N, 62) float32, real (de-whitened); they decode into the 120-px crop.
         landmarks: (N, 3, 68) float32 photo px, y down, z towards the camera in the same unit.
-        model: the network and face model they come from.
+        model: the face model that decodes them.
     """
 
     image_index: np.ndarray
@@ -38,7 +36,7 @@ class Faces:
     roi_boxes: np.ndarray
     params: np.ndarray
     landmarks: np.ndarray
-    model: SynergyNet = dataclasses.field(repr=False)
+    model: MorphableModel = dataclasses.field(repr=False)
 
     def __len__(self) -> int:
         return len(self.params)
@@ -58,12 +56,12 @@ class Faces:
 
     def pose(self, method: Literal["published", "exact"] = "exact") -> Pose:
         """Euler angles, each (N,) float32 in degrees; see `geometry.pose` for the convention."""
-        return Pose(*(a.numpy() for a in decode_pose(torch.from_numpy(self.params), method)))
+        return decode_pose(self.params, method)
 
     @property
     def rotations(self) -> np.ndarray:
         """(N, 3, 3) model frame to crop frame, y up."""
-        return self._decomposed()[1]
+        return decompose_camera(camera_of(self.params))[1]
 
     @property
     def translations(self) -> np.ndarray:
@@ -71,58 +69,37 @@ class Faces:
 
         NOTE(released): as published: y stays up inside the crop (no 121 - y), z is in crop px.
         """
-        translations = self._decomposed()[2]
+        translations = decompose_camera(camera_of(self.params))[2]
         photo = crop_to_photo(translations[:, :, None], self.roi_boxes)[:, :, 0]  # (N, 3)
         return np.column_stack([photo[:, :2], translations[:, 2]]).astype(np.float32)
 
     @property
     def vertices(self) -> np.ndarray:
         """(N, 3, V) float32 photo px, y down: the dense face, computed anew at every call."""
-        params_w = whiten(self.model, self.params)
-        with torch.inference_mode():
-            vertices = self.model.vertices(params_w).cpu().numpy()  # (N, 3, V) crop px
+        vertices = self.model.vertices(self.params)  # (N, 3, V) crop px
         return crop_to_photo(vertices, self.roi_boxes).astype(np.float32)
 
     @property
     def triangles(self) -> np.ndarray | None:
-        """(T, 3) of `vertices`, counter-clockwise from outside; None without a tri.mat."""
+        """(T, 3) of `vertices`, counter-clockwise from outside; None where the model has none."""
         return self.model.triangles
-
-    def _decomposed(self) -> list[np.ndarray]:
-        cameras = torch.from_numpy(self.params[:, :N_POSE]).reshape(-1, 3, 4)
-        return [part.numpy() for part in decompose_camera(cameras)]
-
-
-def whiten(model: SynergyNet, params: np.ndarray) -> Tensor:
-    """Whitened parameters (N, 62) on the model's device; inverse of `model.params`."""
-    params = torch.from_numpy(params).to(model.param_mean)
-    return (params - model.param_mean) / model.param_std
-
-
-def mean_face(model: SynergyNet) -> np.ndarray:
-    """The mean face (V, 3) in micrometres, y up."""
-    return model.u.reshape(-1, 3).cpu().numpy()
 
 
 def decode_faces(
-    model: SynergyNet,
-    params_w: Tensor,
+    model: MorphableModel,
+    params: np.ndarray,
     roi_boxes: np.ndarray,
     boxes: np.ndarray,
     image_index: np.ndarray,
 ) -> Faces:
-    """Faces from the network's output.
+    """Faces from parameters.
 
     Args:
-        model: decodes, on its device.
-        params_w: (N, 62) whitened, on any device.
+        model: decodes them.
+        params: (N, 62) float32, real (de-whitened).
         roi_boxes, boxes, image_index: see `Faces`.
     """
-    params_w = params_w.to(model.u)
-    with torch.inference_mode():
-        params = model.params(params_w).cpu().numpy()
-        landmarks = model.landmarks(params_w).cpu().numpy()  # (N, 3, 68) crop px
-    landmarks = crop_to_photo(landmarks, roi_boxes).astype(np.float32)
+    landmarks = crop_to_photo(model.landmarks(params), roi_boxes).astype(np.float32)
     return Faces(image_index, boxes, roi_boxes, params, landmarks, model)
 
 

@@ -1,4 +1,4 @@
-"""Reading files that come from elsewhere, writing files that must be whole, and reporting errors.
+"""Reading files that come from elsewhere, and writing files that must be whole.
 
 Every reader raises `InputError` with the file's name and what to do about it. Pickles and
 checkpoints are read without code execution: an attacker's file gets an error, not a shell.
@@ -12,58 +12,17 @@ import json
 import os
 import pickle
 import shutil
-import sys
 import uuid
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from io import BytesIO
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import scipy.io
-import torch
 
-
-class InputError(Exception):
-    """A problem that the user can mend; its text is one line naming the file and the remedy."""
-
-
-def run_command(main: Callable[[Any], int], args: Any) -> int:
-    """Run a script's `main(args)`; turn the user's errors into one line on stderr and exit code 2.
-
-    Errors of the operating system (read-only folder, full disk) count as the user's; anything else
-    is a bug and keeps its traceback.
-    """
-    try:
-        return main(args)
-    except InputError as error:
-        message = str(error)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        message = f"{where}{error.strerror or error}"
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
-
-
-def require_at_least(args: Any, least: dict[str, int]) -> None:
-    """Refuse numbers that are too small, before anything is read.
-
-    Args:
-        args: parsed arguments; a flag that this command does not have is passed over.
-        least: smallest value by flag, for instance {"--workers": 0}.
-    Raises:
-        InputError: names the flag.
-    """
-    for flag, smallest in least.items():
-        value = getattr(args, flag.removeprefix("--").replace("-", "_"), smallest)
-        if value < smallest:
-            raise InputError(f"{flag} {value}: must be at least {smallest}")
-
+from synergynet.errors import InputError as InputError
+from synergynet.errors import require_at_least as require_at_least
+from synergynet.errors import run_command as run_command
 
 # ---------------------------------------------------------------- readers
 
@@ -74,7 +33,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Raises:
         InputError: the file is missing, is no picture, or breaks off early.
     """
-    return decode_image(path, _read_bytes(path))
+    return decode_image(path, read_bytes(path))
 
 
 def decode_image(name: str | os.PathLike, data: bytes) -> np.ndarray:
@@ -116,13 +75,17 @@ def read_array(path: str | os.PathLike, shape: tuple[int | None, ...] | None = N
         raise InputError(f"{path}: file not found") from None
     except (ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy array ({error})") from None
-    if shape is not None and (
-        array.ndim != len(shape)
-        or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True))
-    ):
+    if shape is not None and not has_shape(array, shape):
         want = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise InputError(f"{path}: shape {array.shape}, expected {want}")
     return require_finite(path, array)
+
+
+def has_shape(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+    """Whether an array has a shape; None in it stands for any length."""
+    return array.ndim == len(shape) and all(
+        want in (None, got) for want, got in zip(shape, array.shape, strict=True)
+    )
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -131,7 +94,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         InputError: missing, not such a file, or with values that are not finite.
     """
-    _require_file(path)
+    require_file(path)
     try:
         with np.load(path, allow_pickle=False) as table:
             arrays = dict(table)
@@ -154,7 +117,7 @@ def require_finite(path: str | os.PathLike, array: np.ndarray) -> np.ndarray:
 def read_list(path: str | os.PathLike) -> list[str]:
     """Read a text file of one image name a line; empty lines are left out."""
     try:
-        lines = _read_bytes(path).decode().splitlines()
+        lines = read_bytes(path).decode().splitlines()
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file of image names") from None
     return [line.strip() for line in lines if line.strip()]
@@ -162,27 +125,15 @@ def read_list(path: str | os.PathLike) -> list[str]:
 
 def read_json(path: str | os.PathLike) -> Any:
     """Read a JSON file."""
+    return decode_json(path, read_bytes(path))
+
+
+def decode_json(name: str | os.PathLike, data: bytes) -> Any:
+    """`read_json` of bytes that are read already; `name` is what errors call them."""
     try:
-        return json.loads(_read_bytes(path))
+        return json.loads(data)
     except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error})") from None
-
-
-def read_mat(path: str | os.PathLike) -> dict[str, Any]:
-    """Read a MATLAB file (version 4 to 7.2).
-
-    Raises:
-        InputError: missing or damaged.
-    """
-    return decode_mat(path, _read_bytes(path))
-
-
-def decode_mat(name: str | os.PathLike, data: bytes) -> dict[str, Any]:
-    """`read_mat` of bytes that are read already; `name` is what errors call them."""
-    try:
-        return scipy.io.loadmat(BytesIO(data))
-    except Exception as error:  # scipy raises a dozen kinds on damaged files
-        raise InputError(f"{name}: not a readable .mat file ({error})") from None
+        raise InputError(f"{name}: not valid JSON ({error})") from None
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -214,7 +165,7 @@ def read_pickle(path: str | os.PathLike) -> Any:
     Raises:
         InputError: missing, damaged, or asking for any other Python object.
     """
-    _require_file(path)
+    require_file(path)
     try:
         with open(path, "rb") as file:
             return _PlainUnpickler(file, encoding="latin1").load()
@@ -224,37 +175,32 @@ def read_pickle(path: str | os.PathLike) -> Any:
         raise InputError(f"{path}: not a readable pickle ({error})") from None
 
 
-def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
-    """Read a PyTorch checkpoint to the CPU, tensors and plain values only.
-
-    Raises:
-        InputError: missing, damaged, not a dict, or containing anything that would run code.
-    """
-    _require_file(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, on damaged files of its old format
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a damaged checkpoint can raise anything
-        raise InputError(
-            f"{path}: not a checkpoint of plain tensors (damaged, or it holds code and is refused)"
-        ) from None
-    if not isinstance(checkpoint, dict):
-        raise InputError(f"{path}: holds a {type(checkpoint).__name__}, not a checkpoint dict")
-    return checkpoint
+def sha256(path: str | os.PathLike) -> str:
+    """A file's SHA-256 in hex digits."""
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def file_hash(path: str | os.PathLike) -> str:
     """The first 16 hex digits of a file's SHA-256."""
-    return hashlib.sha256(_read_bytes(path)).hexdigest()[:16]
+    return sha256(path)[:16]
 
 
-def _read_bytes(path: str | os.PathLike) -> bytes:
-    _require_file(path)
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """The content of a file.
+
+    Raises:
+        InputError: it is missing, or a folder.
+    """
+    require_file(path)
     return Path(path).read_bytes()
 
 
-def _require_file(path: str | os.PathLike) -> None:
+def require_file(path: str | os.PathLike) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        InputError: missing, or a folder.
+    """
     if not Path(path).is_file():
         raise InputError(f"{path}: {'is a folder' if Path(path).is_dir() else 'file not found'}")
 
@@ -303,6 +249,12 @@ def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
     """Write a `.npy` file."""
     with whole_file(path) as temporary:
         np.save(temporary, array, allow_pickle=False)
+
+
+def write_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:
+    """Write an `.npz` file, not compressed, which is quicker to read."""
+    with whole_file(path) as temporary:
+        np.savez(temporary, **arrays)
 
 
 def write_pickle(path: str | os.PathLike, value: Any) -> None:

@@ -16,8 +16,9 @@ import torch
 
 from model_building import SynergyNet
 from synergynet import fileio
-from synergynet.params import ROOT, MorphableModel
+from synergynet.face_model import MorphableModel
 from utils.data.ddfa import OPEN_TEST_FOLDER, EvaluationCrops
+from utils.data.folders import ROOT
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SHARED = ROOT.parent / "shared"

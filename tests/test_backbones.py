@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from backbone_nets import BACKBONES, build_backbone, timm_nets
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 
 
 @pytest.mark.parametrize("arch", BACKBONES)

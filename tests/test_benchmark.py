@@ -13,14 +13,15 @@ import scipy.io
 import torch
 
 import benchmark
-import model_building
 from model_building import SynergyNet, build_model, describe, published_state
 from synergynet import fileio
+from synergynet.face_model import MorphableModel
 from synergynet.geometry.crop import crop_to_photo
 from synergynet.geometry.pose import decode_pose
-from synergynet.params import OPEN_FOLDER, ROOT, MorphableModel
 from utils.data.ddfa import BENCHMARK, IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops, preprocess
+from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
 from utils.evaluation.evaluation import image_errors, network_source, read_truth
+from utils.inference import loading
 from utils.inference.regressor import make_regressor
 from utils.preparation import aflw2000
 
@@ -278,11 +279,11 @@ def test_whitening_replaces_the_checkpoints(command, tmp_path):
 def test_weights_find_their_own_morphable_model(command, monkeypatch, tmp_path):
     other = shutil.copytree(command["morphable"], tmp_path / "other")
     fileio.write_array(other / "u_exp.npy", np.load(other / "u_exp.npy") + 1)
-    monkeypatch.setattr(model_building, "default_morphable_folder", lambda: other)
-    monkeypatch.setattr(model_building, "OPEN_FOLDER", command["morphable"])
+    monkeypatch.setattr(loading, "default_morphable_folder", lambda: other)
+    monkeypatch.setattr(loading, "OPEN_FOLDER", command["morphable"])
     model = benchmark.load_model(command["weights"])
     assert model.morphable_id["name"] == "tiny"
-    monkeypatch.setattr(model_building, "OPEN_FOLDER", other)
+    monkeypatch.setattr(loading, "OPEN_FOLDER", other)
     with pytest.raises(fileio.InputError, match="trained with morphable model"):
         benchmark.load_model(command["weights"])
 
@@ -293,7 +294,7 @@ def test_open_folders_are_announced_when_nothing_real_is_there(command, monkeypa
     data, morphable = command.pop("data"), command.pop("morphable")
     for name, folder in (("test", data), ("morphable", morphable)):
         monkeypatch.setattr(benchmark, f"default_{name}_folder", lambda folder=folder: folder)
-    monkeypatch.setattr(model_building, "default_morphable_folder", lambda: morphable)
+    monkeypatch.setattr(loading, "default_morphable_folder", lambda: morphable)
     assert run(command) == 0
     assert " has no " not in capsys.readouterr().out
     monkeypatch.setattr(benchmark, "OPEN_TEST_FOLDER", data)
@@ -307,13 +308,12 @@ def test_open_folders_are_announced_when_nothing_real_is_there(command, monkeypa
 
 
 def test_shipped_weights_on_the_shipped_test_set(tmp_path):
-    weights = ROOT / "pretrained" / "open_mobilenet_v2.pth.tar"
     folders = {"data": OPEN_TEST_FOLDER, "morphable": OPEN_FOLDER, "output": tmp_path}
-    assert run(folders | {"weights": weights, "device": "cpu", "workers": "0"}) == 0
+    assert run(folders | {"weights": OPEN_WEIGHTS, "device": "cpu", "workers": "0"}) == 0
     result = fileio.read_json(tmp_path / "benchmark.json")
     assert result["images"] == len(fileio.read_list(OPEN_TEST_FOLDER / "AFLW2000-3D_crop.list"))
     assert result["nme"]["mean"] < SHIPPED_NME_PERCENT
-    assert weights.stat().st_size < 20e6
+    assert OPEN_WEIGHTS.stat().st_size < 20e6
 
 
 # ---------------------------------------------------------------- bad input

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from benchmarks import breakdown
-from model_building import build_model, pack_weights
+from model_building import build_model, load_morphable, pack_weights
 from synergynet.fileio import run_command
-from synergynet.params import OPEN_FOLDER, load_morphable
+from utils.data.folders import OPEN_FOLDER
 from utils.evaluation.evaluation import ImageErrors
 from utils.synthetic.sets import write_test_set
 

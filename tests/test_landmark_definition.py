@@ -7,9 +7,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from benchmarks import landmark_definition
-from synergynet.geometry.landmark_model import LandmarkModel
+from model_building import load_morphable
 from synergynet.geometry.mirror import MIRRORED_LANDMARKS
-from synergynet.params import OPEN_FOLDER, load_morphable
+from utils.data.folders import OPEN_FOLDER
+from utils.preparation.landmark_model import LandmarkModel
 from utils.synthetic.open_model import load_head
 
 

@@ -14,10 +14,12 @@ import torch
 
 import benchmark
 import main_train
-from model_building import build_model, load_model, load_weights
+from model_building import build_model, load_morphable, load_weights, read_checkpoint
 from synergynet import fileio
-from synergynet.params import ROOT, WHITENING_FILE, load_morphable
+from synergynet.morphable_folder import WHITENING_FILE
 from utils.data import ddfa
+from utils.data.folders import ROOT
+from utils.inference.loading import load_model
 from utils.training import checkpoint, optimization
 
 SUM_ORDER_TOLERANCE = 1e-3  # two steps of a network of 30 layers, sums in another order
@@ -91,7 +93,7 @@ def test_train_resume_load_and_benchmark(
     flags |= {"--optimizer": optimizer}
     log_file = tmp_path / "logs" / "train.log"
     assert run(flags | {"--ema": 0.5, "--log-file": log_file}, "--test_initial") == 0
-    whole = fileio.read_checkpoint(saved(tmp_path, 2))
+    whole = read_checkpoint(saved(tmp_path, 2))
     assert (whole["epoch"], whole["arch"], whole["recipe"]) == (2, "mobilenet_025", "paper")
     for text in (capsys.readouterr().out, log_file.read_text()):
         assert text.count("4 images, NME") == 5  # first, two epochs; last and best on the test set
@@ -101,7 +103,7 @@ def test_train_resume_load_and_benchmark(
     # from epoch 1 on, a resumed run gives the same bits
     saved(tmp_path, 2).unlink()
     assert run(flags | {"--ema": 0.5, "--resume": saved(tmp_path, 1)}) == 0
-    resumed = fileio.read_checkpoint(saved(tmp_path, 2))
+    resumed = read_checkpoint(saved(tmp_path, 2))
     for entry in ("state_dict", "raw_state_dict"):
         for key, value in whole[entry].items():
             assert torch.equal(value, resumed[entry][key]), key
@@ -137,7 +139,7 @@ def test_folders_that_were_not_given_are_logged(flags, monkeypatch, capsys):
 )
 def test_other_recipes_and_optimizers_train(flags, tmp_path, recipe, optimizer):
     assert run(flags | {"--recipe": recipe, "--optimizer": optimizer, "--epochs": 1}) == 0
-    entries = fileio.read_checkpoint(saved(tmp_path, 1))
+    entries = read_checkpoint(saved(tmp_path, 1))
     assert entries["recipe"] == recipe
 
 
@@ -168,11 +170,11 @@ def test_two_processes_train_as_one_with_two_parts(flags, tmp_path, one_thread, 
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("2 x cpu") == 1  # one process writes the log
     assert "step 2/2" in done.stdout
-    together = fileio.read_checkpoint(saved(tmp_path, 1))
+    together = read_checkpoint(saved(tmp_path, 1))
     assert run(flags | {"--accumulate": 2}) == 0
-    alone = fileio.read_checkpoint(saved(tmp_path, 1))
+    alone = read_checkpoint(saved(tmp_path, 1))
     assert run(flags) == 0
-    undivided = fileio.read_checkpoint(saved(tmp_path, 1))
+    undivided = read_checkpoint(saved(tmp_path, 1))
 
     def momenta(entries):
         states = entries["optimizer"]["state"].values()
@@ -209,14 +211,14 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(flags, tmp_path):
                 process.kill()
             time.sleep(0.001)
         assert process.returncode == -signal.SIGKILL
-        entries = fileio.read_checkpoint(last)  # whole, whatever the moment
+        entries = read_checkpoint(last)  # whole, whatever the moment
         reached.append(4 * entries["epoch"] + entries["step"])
     assert 0 < reached[0] <= reached[1] < reached[2] < 8
     assert run(flags | {"--resume": "auto"}) == 0
     assert not list(last.parent.glob(".Tiny*"))
     for name in ("Tiny_last.pth.tar", "best_validation.pth.tar"):
         expected, resumed = (
-            fileio.read_checkpoint(tmp_path / folder / name) for folder in ("whole", "ckpts")
+            read_checkpoint(tmp_path / folder / name) for folder in ("whole", "ckpts")
         )
         assert (expected["epoch"], expected["best"]) == (resumed["epoch"], resumed["best"])
         for entry in ("state_dict", "raw_state_dict"):
@@ -285,7 +287,7 @@ def test_training_with_mirror_images_is_another_run(flags, tmp_path, capsys):
 def test_resume_in_an_epoch_keeps_the_batch_size(flags, tmp_path, capsys):
     assert run(flags | {"--epochs": 1}) == 0
     middle = tmp_path / "middle.pth.tar"
-    torch.save(fileio.read_checkpoint(saved(tmp_path, 1)) | {"epoch": 0, "step": 1}, middle)
+    torch.save(read_checkpoint(saved(tmp_path, 1)) | {"epoch": 0, "step": 1}, middle)
     capsys.readouterr()
     assert run(flags | {"--resume": middle, "--batch-size": 4}) == 2
     assert "--batch-size 8; keep that size" in capsys.readouterr().err
@@ -378,9 +380,9 @@ def test_the_best_on_validation_is_kept_and_never_chosen_on_a_test_set(
     monkeypatch.setattr(ddfa, "default_test_folder", lambda: ROOT / "aflw2000_data" / "open")
     assert run(flags | {"--epochs": 3}) == 0
     assert scored == [str(flags["--validation"])] * 3 + [str(ddfa.OPEN_TEST_FOLDER)] * 2
-    best = fileio.read_checkpoint(tmp_path / "ckpts" / "best_validation.pth.tar")
+    best = read_checkpoint(tmp_path / "ckpts" / "best_validation.pth.tar")
     assert best["best"] == {"epoch": 2, "nme": 3.0}
-    expected = fileio.read_checkpoint(saved(tmp_path, 2))["state_dict"]
+    expected = read_checkpoint(saved(tmp_path, 2))["state_dict"]
     assert all(torch.equal(value, best["state_dict"][key]) for key, value in expected.items())
 
     (tmp_path / "ckpts" / "best_validation.pth.tar").unlink()
@@ -392,7 +394,7 @@ def test_the_best_on_validation_is_kept_and_never_chosen_on_a_test_set(
 
 def test_a_checkpoint_tells_what_made_it(flags, tmp_path):
     assert run(flags | {"--epochs": 1}) == 0
-    entries = fileio.read_checkpoint(saved(tmp_path, 1))
+    entries = read_checkpoint(saved(tmp_path, 1))
     assert entries["args"]["base_lr"] == 0.01
     assert entries["args"]["seed"] == 0
     assert entries["versions"]["torch"] == str(torch.__version__)
@@ -501,7 +503,7 @@ def test_resume_refuses_damaged_states(tiny_morphable, tmp_path, damage):
     optimizer = optimization.build_optimizer(model, 0.01)
     path = tmp_path / "damaged.pth.tar"
     checkpoint.save_checkpoint(path, model, optimizer, None, {"epoch": 1, "step": 0})
-    torch.save(fileio.read_checkpoint(path) | damage, path)
+    torch.save(read_checkpoint(path) | damage, path)
     with pytest.raises(fileio.InputError, match=r"damaged\.pth\.tar: cannot go on from it"):
         checkpoint.resume(str(path), model, optimizer, None)
 

@@ -15,8 +15,8 @@ import model_building
 from loss_definition import CONSISTENCY_WEIGHT, PARAM_WEIGHT, SynergyLoss
 from model_building import BASIS_BUFFERS, build_model, load_weights, pack_weights
 from synergynet import fileio
+from synergynet.geometry.camera import decompose_camera
 from synergynet.geometry.crop import crop_to_photo
-from synergynet.geometry.pose import decompose_camera
 from utils.data import ddfa
 
 FORWARD_TOLERANCE = 1e-4  # of the largest value: float32, kernels of another library version

@@ -10,7 +10,7 @@ import scipy.io
 
 import prepare_data
 from synergynet.fileio import run_command
-from synergynet.params import OPEN_FOLDER
+from utils.data.folders import OPEN_FOLDER
 
 
 def run(*arguments: str) -> int:

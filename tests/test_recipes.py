@@ -1,7 +1,7 @@
 """benchmarks/recipes.py: which runs it asks for."""
 
 from benchmarks import recipes
-from synergynet.params import RECIPES
+from model_building import RECIPES
 
 
 def test_every_recipe_with_every_seed(monkeypatch, tmp_path):

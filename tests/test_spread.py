@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from benchmarks import spread
+from model_building import load_morphable
 from synergynet import fileio
-from synergynet.geometry.landmark_model import LandmarkModel
 from synergynet.geometry.pose import Pose
-from synergynet.params import OPEN_FOLDER, load_morphable
 from utils.data.ddfa import EVAL, LANDMARKS_FILE, OPEN_TEST_FOLDER
+from utils.data.folders import OPEN_FOLDER
+from utils.preparation.landmark_model import LandmarkModel
 
 
 def run(*flags):

@@ -13,8 +13,11 @@ from synergy3DMM import SynergyNet
 from synergynet import fileio
 from synergynet.detection.detectors import whole_photo
 from synergynet.geometry.crop import photo_to_crop, square_box_from_landmarks
+from synergynet.weights import BUILT_IN
 from utils.data.ddfa import IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops, preprocess
+from utils.data.folders import OPEN_WEIGHTS
 from utils.evaluation.metrics import landmark_nme
+from utils.inference.loading import load_model
 
 BATCH_TOLERANCE_PX = 0.01  # sums of a batch run in another order
 
@@ -41,10 +44,10 @@ def truth() -> np.ndarray:
 
 def test_a_crop_goes_through_as_it_is(net, crops):
     faces = net.predict(crops)
+    network = load_model(OPEN_WEIGHTS).eval()
     with torch.inference_mode():
         images = preprocess(torch.from_numpy(np.stack(crops)), IN_THE_WILD)
-        params_w = net.model.regress(images)
-        expected = net.model.landmarks(params_w).numpy()
+        expected = network.landmarks(network.regress(images)).numpy()
     np.testing.assert_allclose(faces.landmarks, expected, atol=BATCH_TOLERANCE_PX)
     np.testing.assert_array_equal(faces.roi_boxes, np.tile([0, 0, 120, 120], (16, 1)))
 
@@ -125,9 +128,9 @@ def test_published_weights_are_taken_with_their_face_model_only(tmp_path, monkey
     weights, folder = tmp_path / "best.pth.tar", tmp_path / "3dmm_data"
     monkeypatch.setattr(synergy3DMM, "PUBLISHED_WEIGHTS", weights)
     monkeypatch.setattr(synergy3DMM, "BFM_FOLDER", folder)
-    assert synergy3DMM.default_weights() == synergy3DMM.OPEN_WEIGHTS
+    assert synergy3DMM.default_weights() == BUILT_IN
     weights.touch()
-    assert synergy3DMM.default_weights() == synergy3DMM.OPEN_WEIGHTS
+    assert synergy3DMM.default_weights() == BUILT_IN
     folder.mkdir()
     for name in synergy3DMM.REQUIRED_FILES:
         (folder / name).touch()

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from model_building import read_checkpoint
 from synergynet import fileio
-from synergynet.params import ROOT
+from utils.data.folders import ROOT
 
 NOT_NEEDED = ("demo/", "docs/", "pretrained/", "tests/")
 TINY = ["--epochs", "1", "--batch-size", "8", "--arch", "mobilenet_025", "--milestones", "1"]
@@ -51,7 +52,7 @@ def test_train_benchmark_and_train_again(checkout):
     assert "no published training data here: training on synthetic faces" in printed
     assert "32 images, " in printed
     snapshot = checkout / "ckpts" / "SynergyNet_checkpoint_epoch_1.pth.tar"
-    assert fileio.read_checkpoint(snapshot)["epoch"] == 1
+    assert read_checkpoint(snapshot)["epoch"] == 1
 
     printed = run(checkout, sys.executable, "benchmark.py", "-w", str(snapshot), "-d", "cpu")
     assert "3dmm_data/ has no Basel Face Model" in printed

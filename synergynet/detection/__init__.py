@@ -1,1 +1,3 @@
 """From a photo to the boxes of its faces."""
+
+DETECTORS = "auto, centerface, yunet:PATH, none, boxes:FILE"  # that --detector takes

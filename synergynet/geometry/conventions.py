@@ -1,6 +1,6 @@
 """Head rotations as other projects write them: each convention's two directions side by side.
 
-    convert(torch.tensor([0.1, 0.5, -0.2]), "300w-lp", "opencv")
+    convert(np.array([0.1, 0.5, -0.2]), "300w-lp", "opencv")
 
 All go through R of `geometry.pose`, which maps the head's frame (x to the subject's left, y up,
 z out of the face) to the picture's (x right, y up, z towards the viewer). Seen by the viewer,
@@ -22,6 +22,7 @@ With X, Y, Z the right-handed (counter-clockwise) turns about the axes, p pitch,
   Its camera is a perspective one: a face at the picture's edge is turned by the viewing ray.
 
 Where pitch and roll turn about one axis (gimbal lock) roll is 0, and the rotation is kept.
+Functions take numpy arrays or torch tensors.
 Sources: 300W-LP (Zhu et al., CVPR 2016); FSA-Net (Yang et al., CVPR 2019); 3DDFA (PAMI 2017);
 6DRepNet (Hempel et al., ICIP 2022), compared with its package 0.1.6; OpenCV's calib3d.
 """
@@ -31,14 +32,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
-from scipy.spatial.transform import Rotation
-from torch import Tensor
-
-from synergynet.geometry.pose import Pose, compose_rotation, exact_angles
+from synergynet.geometry.arrays import Array, namespace
+from synergynet.geometry.camera import rotation_from_vector, rotation_vector
+from synergynet.geometry.pose import DEGREES, Pose, compose_rotation, exact_angles
 
 ROTATION_TOLERANCE = 1e-2  # of R R^T: admits numbers of three decimals
-CAMERA_OF_PICTURE = torch.tensor([1.0, -1.0, -1.0])  # diagonal: y and z change direction
+CAMERA_OF_PICTURE = (1.0, -1.0, -1.0)  # diagonal: y and z change direction
 
 
 class Convention(NamedTuple):
@@ -53,45 +52,45 @@ class Convention(NamedTuple):
 
     form: str
     shape: tuple[int, ...]
-    from_rotation: Callable[[Tensor], Tensor]
-    to_rotation: Callable[[Tensor], Tensor]
+    from_rotation: Callable[[Array], Array]
+    to_rotation: Callable[[Array], Array]
 
 
-def to_300w_lp(rotation: Tensor) -> Tensor:
+def to_300w_lp(rotation: Array) -> Array:
     """Pitch, yaw, roll in radians, (..., 3)."""
     yaw, pitch, roll = exact_angles(rotation)
-    return torch.stack([pitch, yaw, roll], dim=-1).deg2rad()
+    return namespace(rotation).stack([pitch, yaw, roll], axis=-1) / DEGREES
 
 
-def from_300w_lp(angles: Tensor) -> Tensor:
+def from_300w_lp(angles: Array) -> Array:
     """The inverse of `to_300w_lp`."""
-    pitch, yaw, roll = angles.rad2deg().unbind(-1)
+    pitch, yaw, roll = (angles[..., i] * DEGREES for i in range(3))
     return compose_rotation(Pose(yaw, pitch, roll))
 
 
-def to_fsa_net(rotation: Tensor) -> Tensor:
+def to_fsa_net(rotation: Array) -> Array:
     """Yaw, pitch, roll in degrees, (..., 3)."""
-    return torch.stack(exact_angles(rotation), dim=-1)
+    return namespace(rotation).stack(exact_angles(rotation), axis=-1)
 
 
-def from_fsa_net(angles: Tensor) -> Tensor:
+def from_fsa_net(angles: Array) -> Array:
     """The inverse of `to_fsa_net`."""
-    return compose_rotation(Pose(*angles.unbind(-1)))
+    return compose_rotation(Pose(*(angles[..., i] for i in range(3))))
 
 
-def to_3ddfa(rotation: Tensor) -> Tensor:
+def to_3ddfa(rotation: Array) -> Array:
     """Yaw, pitch, roll in degrees as `asin(R[2, 0])` and so on have them, (..., 3)."""
     yaw, pitch, roll = exact_angles(rotation.mT)
-    return torch.stack([-yaw, pitch, roll], dim=-1)
+    return namespace(rotation).stack([-yaw, pitch, roll], axis=-1)
 
 
-def from_3ddfa(angles: Tensor) -> Tensor:
+def from_3ddfa(angles: Array) -> Array:
     """The inverse of `to_3ddfa`."""
-    yaw, pitch, roll = angles.unbind(-1)
+    yaw, pitch, roll = (angles[..., i] for i in range(3))
     return compose_rotation(Pose(-yaw, pitch, roll)).mT
 
 
-def to_6drepnet(rotation: Tensor) -> Tensor:
+def to_6drepnet(rotation: Array) -> Array:
     """The matrix that its network puts out, (..., 3, 3)."""
     return rotation.mT
 
@@ -99,31 +98,35 @@ def to_6drepnet(rotation: Tensor) -> Tensor:
 from_6drepnet = to_6drepnet
 
 
-def to_opencv(rotation: Tensor) -> Tensor:
+def to_opencv(rotation: Array) -> Array:
     """Rodrigues vector, (..., 3)."""
-    matrix = CAMERA_OF_PICTURE.to(rotation)[:, None] * rotation
-    vectors = Rotation.from_matrix(matrix.reshape(-1, 3, 3).numpy(force=True)).as_rotvec()
-    return torch.from_numpy(vectors).to(rotation).reshape(rotation.shape[:-1])
+    return rotation_vector(_turn_rows(rotation))
 
 
-def from_opencv(rvec: Tensor) -> Tensor:
+def from_opencv(rvec: Array) -> Array:
     """The inverse of `to_opencv`, from (..., 3)."""
-    matrix = Rotation.from_rotvec(rvec.reshape(-1, 3).numpy(force=True)).as_matrix()
-    matrix = torch.from_numpy(matrix).to(rvec).reshape(*rvec.shape, 3)
-    return CAMERA_OF_PICTURE.to(rvec)[:, None] * matrix
+    return _turn_rows(rotation_from_vector(rvec))
 
 
-def to_matrix4(rotation: Tensor) -> Tensor:
+def _turn_rows(matrix: Array) -> Array:
+    """diag(CAMERA_OF_PICTURE) times a matrix (..., 3, 3)."""
+    rows = [sign * matrix[..., row, :] for row, sign in enumerate(CAMERA_OF_PICTURE)]
+    return namespace(matrix).stack(rows, axis=-2)
+
+
+def to_matrix4(rotation: Array) -> Array:
     """Modelview or facial transformation matrix without translation, (..., 4, 4)."""
-    matrix = torch.eye(4).to(rotation).repeat(*rotation.shape[:-2], 1, 1)
-    matrix[..., :3, :3] = rotation
-    return matrix
+    xp = namespace(rotation)
+    column = xp.zeros_like(rotation[..., :1])  # (..., 3, 1)
+    upper = xp.concat([rotation, column], axis=-1)  # (..., 3, 4)
+    last = xp.concat([xp.zeros_like(rotation[..., :1, :]), 1 + column[..., :1, :]], axis=-1)
+    return xp.concat([upper, last], axis=-2)
 
 
-def from_matrix4(matrix: Tensor) -> Tensor:
+def from_matrix4(matrix: Array) -> Array:
     """R of a (..., 4, 4) matrix; translation and uniform scale are dropped."""
     scaled = matrix[..., :3, :3]
-    return scaled / torch.linalg.det(scaled)[..., None, None] ** (1 / 3)
+    return scaled / namespace(matrix).linalg.det(scaled)[..., None, None] ** (1 / 3)
 
 
 CONVENTIONS = {
@@ -137,13 +140,15 @@ CONVENTIONS = {
 }
 
 
-def is_rotation(matrix: Tensor) -> bool:
+def is_rotation(matrix: Array) -> bool:
     """Whether all of (..., 3, 3) are rotations, to ROTATION_TOLERANCE; `to_rotation` trusts."""
-    off = matrix @ matrix.mT - torch.eye(3).to(matrix)
-    return bool((off.abs() < ROTATION_TOLERANCE).all() and (torch.linalg.det(matrix) > 0).all())
+    xp = namespace(matrix)
+    off = matrix @ matrix.mT - xp.eye(3, dtype=matrix.dtype, device=matrix.device)
+    is_orthonormal = xp.all(xp.abs(off) < ROTATION_TOLERANCE)
+    return bool(is_orthonormal) and bool(xp.all(xp.linalg.det(matrix) > 0))
 
 
-def convert(values: Tensor, source: str, target: str) -> Tensor:
+def convert(values: Array, source: str, target: str) -> Array:
     """Rewrite rotations from one of CONVENTIONS in another.
 
     Args:

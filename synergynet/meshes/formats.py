@@ -1,4 +1,4 @@
-"""Face meshes as OBJ, PLY and GLB, which Blender, MeshLab and browsers open; and their normals.
+"""Face meshes as OBJ, PLY and GLB, which Blender, MeshLab and browsers open.
 
 Mesh frame: millimetres, x to the viewer's right, y up, z towards the viewer: the head as it stands
 in the photo. Triangles run counter-clockwise from outside. Exporters return text or bytes; callers
@@ -13,10 +13,10 @@ import json
 import struct
 
 import numpy as np
-import torch
 
-from synergynet.geometry.pose import decompose_camera
-from synergynet.params import IMG_SIZE, N_POSE
+from synergynet.geometry.camera import camera_of, decompose_camera
+from synergynet.geometry.crop import photo_px_per_crop_px
+from synergynet.meshes.normals import vertex_normals
 
 UM_PER_MM = 1000.0
 MM_PER_M = 1000.0  # glTF's unit is the metre
@@ -40,31 +40,11 @@ def mesh_from_photo(verts_photo: np.ndarray, params: np.ndarray, roi_box: np.nda
     Returns:
         (V, 3) float32 mm, y up.
     """
-    camera = torch.as_tensor(params[:N_POSE]).reshape(3, 4)
-    crop_px_per_um = decompose_camera(camera)[0].item()
-    sx, sy, ex, ey = roi_box[:4]
-    photo_px_per_crop_px = np.array([ex - sx, ey - sy, (ex - sx + ey - sy) / 2]) / IMG_SIZE
-    verts = verts_photo.T / (crop_px_per_um * UM_PER_MM * photo_px_per_crop_px)  # (V, 3) mm
+    crop_px_per_um, _, _ = decompose_camera(camera_of(params))
+    photo_px_per_um = crop_px_per_um * photo_px_per_crop_px(roi_box)  # (3,)
+    verts = verts_photo.T / (photo_px_per_um * UM_PER_MM)  # (V, 3) mm
     verts = (verts - (verts.min(0) + verts.max(0)) / 2) * (1, -1, 1)
     return verts.astype(np.float32)
-
-
-# ---------------------------------------------------------------- normals
-
-
-def vertex_normals(verts: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals (V, 3) float32 of vertices (V, 3), each the mean of its triangles' by area.
-
-    They point outside where y is up; vertices without a triangle get (0, 0, 0).
-    """
-    a, b, c = (verts.T.take(corner, axis=1) for corner in triangles.T)  # (3, T) each
-    (bx, by, bz), (cx, cy, cz) = b - a, c - a
-    axes = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx  # (T,) each, cross product
-    corners = triangles.T.reshape(-1)  # all first corners, all second, all third
-    sums = [np.bincount(corners, np.tile(axis, 3), len(verts)) for axis in axes]
-    normals = np.column_stack(sums).astype(np.float32)
-    length = np.sqrt(np.einsum("ij,ij->i", normals, normals))[:, None]
-    return normals / np.maximum(length, np.finfo(np.float32).tiny)
 
 
 # ---------------------------------------------------------------- exporters

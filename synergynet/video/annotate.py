@@ -21,14 +21,15 @@ from typing import Any, TextIO
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from synergynet import fileio
 from synergynet.drawing.lines import TEXT_BGR
 from synergynet.faces import POSE_CONVENTION, Faces, describe_faces
-from synergynet.params import N_LANDMARKS, N_PARAMS
+from synergynet.geometry.parameters import N_LANDMARKS, N_PARAMS
+from synergynet.net import SynergyNet
 from synergynet.photos.sources import WEBCAM
-from synergynet.video.tracking import DETECT_EVERY, FaceNet, Tracker
+from synergynet.progress import Progress
+from synergynet.video.tracking import DETECT_EVERY, Tracker
 
 DEFAULT_FPS = 25.0  # of videos and webcams that do not tell
 CSV_HEADER = [
@@ -205,7 +206,7 @@ def _text_file(path: str) -> Iterator[TextIO]:
 
 
 def annotate_video(
-    net: FaceNet,
+    net: SynergyNet,
     source: str,
     stem: str | os.PathLike,
     draw: Callable[[np.ndarray, Faces], np.ndarray] | None,
@@ -239,7 +240,7 @@ def annotate_video(
     frames = n_faces = 0
     seen: set[int] = set()
     stopped, problem = False, None
-    progress = tqdm(total=reader.n_frames, desc=source, unit="frame", leave=False, disable=None)
+    progress = Progress(reader.n_frames, "frame", source)
     with ResultsWriter(stem, reader.fps) as results, progress:
         try:
             for seconds, image in reader:

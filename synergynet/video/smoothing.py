@@ -14,9 +14,17 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
-from synergynet.params import IMG_SIZE, N_POSE, POSE
+from synergynet.geometry.camera import (
+    camera_of,
+    params_to_crop,
+    params_to_photo,
+    rotation_from_vector,
+    rotation_vector,
+    split_rotation,
+    with_camera,
+)
+from synergynet.geometry.parameters import N_POSE
 
 MIN_CUTOFF_HZ = 1.0  # at rest: lower is steadier
 CUTOFF_PER_SPEED = 20.0  # Hz per crop side a second: higher lags less in motion
@@ -51,9 +59,10 @@ class FaceSmoother:
         Returns:
             (62,) float32 real parameters for the same crop.
         """
-        camera = photo_camera(params[POSE].reshape(3, 4), roi_box)
+        in_photo = params_to_photo(params.astype(np.float64), roi_box)
+        camera = camera_of(in_photo)
         rotation, stretch = split_rotation(camera[:, :3])
-        rest = np.concatenate([stretch.ravel(), camera[:, 3], params[N_POSE:]])  # (62,)
+        rest = np.concatenate([stretch.ravel(), camera[:, 3], in_photo[N_POSE:]])  # (62,)
         velocity = np.zeros((2, landmarks.shape[1]))
         last = self._last
         if last is not None and seconds > last.seconds:
@@ -64,12 +73,11 @@ class FaceSmoother:
             speed = np.sqrt((velocity**2).sum(0).mean())
             weight = _weight(self.min_cutoff_hz + self.cutoff_per_speed * speed, step)
             rest = last.rest + weight * (rest - last.rest)
-            turn = Rotation.from_matrix(last.rotation.T @ rotation).as_rotvec()
-            rotation = last.rotation @ Rotation.from_rotvec(weight * turn).as_matrix()
+            turn = rotation_vector(last.rotation.T @ rotation)
+            rotation = last.rotation @ rotation_from_vector(weight * turn)
         self._last = _Frame(seconds, landmarks[:2], velocity, rotation, rest)
         camera = np.column_stack([rest[:9].reshape(3, 3) @ rotation, rest[9:12]])
-        smooth = np.concatenate([crop_camera(camera, roi_box).ravel(), rest[N_POSE:]])
-        return smooth.astype(np.float32)
+        return params_to_crop(with_camera(rest, camera), roi_box).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,45 +98,3 @@ def _weight(cutoff_hz: float, step: float) -> float:
     """
     phase = 2 * np.pi * cutoff_hz * step
     return phase / (phase + 1)
-
-
-def split_rotation(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Polar decomposition matrix = stretch @ rotation.
-
-    Args:
-        matrix: (3, 3) of positive determinant, or nearly so.
-    Returns:
-        the nearest rotation (3, 3), and the stretch (3, 3).
-    """
-    left, _, right = np.linalg.svd(matrix)
-    left[:, 2] *= np.linalg.det(left @ right)  # no reflection
-    rotation = left @ right
-    return rotation, matrix @ rotation.T
-
-
-def photo_camera(camera: np.ndarray, roi_box: np.ndarray) -> np.ndarray:
-    """The camera that decodes into the photo instead of a crop, y up in both: y_up = -y of a photo.
-
-    Args:
-        camera: (3, 4) [P | t] into the 120-px crop. Not modified.
-        roi_box: (4,) sx sy ex ey.
-    """
-    scale, shift = _scale_and_shift(roi_box)
-    camera = scale[:, None] * np.asarray(camera, np.float64)
-    camera[:, 3] += shift
-    return camera
-
-
-def crop_camera(camera: np.ndarray, roi_box: np.ndarray) -> np.ndarray:
-    """The inverse of `photo_camera`."""
-    scale, shift = _scale_and_shift(roi_box)
-    camera = np.array(camera, np.float64)
-    camera[:, 3] -= shift
-    return camera / scale[:, None]
-
-
-def _scale_and_shift(roi_box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Photo px per crop px, and what moves the crop's origin, y up, to the photo's, (3,) each."""
-    x, y = (roi_box[2:4] - roi_box[:2]) / IMG_SIZE
-    scale = np.array([x, y, (x + y) / 2])
-    return scale, np.array([roi_box[0], -roi_box[1] - (IMG_SIZE + 1) * y, 0])

@@ -12,19 +12,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
-from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
-from synergynet.detection.detectors import Detector, overlap
-from synergynet.faces import Faces, decode_faces, whiten
-from synergynet.geometry.crop import square_box_from_landmarks
-from synergynet.params import N_LANDMARKS
+from synergynet.detection.detectors import overlap
+from synergynet.faces import Faces, decode_faces
+from synergynet.geometry.crop import square_box_from_landmarks, tight_box
+from synergynet.geometry.parameters import N_LANDMARKS
+from synergynet.net import SynergyNet
 from synergynet.video.smoothing import FaceSmoother
-from utils.data.ddfa import BENCHMARK
 
 DETECT_EVERY = 10  # frames; also when a face is in doubt, and while there is none
 PATIENCE = 3  # detections in a row that may miss a face before it is gone
@@ -36,24 +33,6 @@ JUMPED = 0.3  # of the landmarks' boxes of two frames: to be looked at by the de
 TWINS = 0.6  # of two tracks: they follow the same face
 CUT = 30.0  # mean difference of two frames, of 255: another scene, or a flash
 MIN_SIDE_PX = 8.0  # of a crop that can be a face
-
-
-class FaceNet(Protocol):
-    """What the tracker needs of `synergy3DMM.SynergyNet`."""
-
-    model: Any
-    detect: Detector
-
-    def predict(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> Faces: ...
-
-    def predict_crops(
-        self,
-        images: Sequence[np.ndarray],
-        image_index: np.ndarray,
-        boxes: np.ndarray,
-        roi_boxes: np.ndarray,
-        preset: Any,
-    ) -> Faces: ...
 
 
 @dataclasses.dataclass
@@ -77,7 +56,7 @@ class Track:
     @property
     def box(self) -> np.ndarray:
         """(4,) tight box of the landmarks, photo px."""
-        return tight_boxes(self.landmarks)
+        return tight_box(self.landmarks)
 
 
 class Tracker:
@@ -89,7 +68,7 @@ class Tracker:
         detect_every: frames between detections while nothing is in doubt.
     """
 
-    def __init__(self, net: FaceNet, smooth: bool = False, detect_every: int = DETECT_EVERY):
+    def __init__(self, net: SynergyNet, smooth: bool = False, detect_every: int = DETECT_EVERY):
         self.net = net
         self.smooth = smooth
         self.detect_every = detect_every
@@ -135,9 +114,7 @@ class Tracker:
         boxes = self.net.detect(image)[:, :4]
         table = np.array([overlap(track.box, boxes) for track in self._tracks])
         table = table.reshape(len(self._tracks), len(boxes))  # (T, D), also where either is 0
-        rows, columns = linear_sum_assignment(table, maximize=True)
-        same = table[rows, columns] >= SAME_FACE
-        row_of = dict(zip(columns[same].tolist(), rows[same].tolist(), strict=True))
+        row_of = match(table, SAME_FACE)
         restart: list[tuple[int, Track | None]] = []  # boxes to start from, new tracks are None
         tracked = [track.misses <= patience for track in self._tracks]
         for track in self._tracks:
@@ -171,8 +148,8 @@ class Tracker:
         landmarks = np.array([t.landmarks for t in active]).reshape(-1, 3, N_LANDMARKS)
         roi_boxes = square_box_from_landmarks(landmarks)
         index = np.zeros(len(active), np.int64)
-        faces = self.net.predict_crops([image], index, roi_boxes, roi_boxes, BENCHMARK)
-        faces = dataclasses.replace(faces, boxes=tight_boxes(faces.landmarks))
+        faces = self.net.predict_crops([image], index, roi_boxes, roi_boxes, exact=True)
+        faces = dataclasses.replace(faces, boxes=tight_box(faces.landmarks))
         kept = np.ones(len(active), bool)
         for row, (track, box) in enumerate(zip(active, faces.boxes, strict=True)):
             if (overlap(box, faces.boxes[:row][kept[:row]]) > TWINS).any():
@@ -188,15 +165,29 @@ class Tracker:
             track.smoother(faces.params[row], track.landmarks, faces.roi_boxes[row], track.seconds)
             for row, track in enumerate(tracks)
         ]
-        params_w = whiten(faces.model, np.stack(params))
-        faces = decode_faces(faces.model, params_w, faces.roi_boxes, faces.boxes, faces.image_index)
-        return dataclasses.replace(faces, boxes=tight_boxes(faces.landmarks))
+        faces = decode_faces(
+            faces.model, np.stack(params), faces.roi_boxes, faces.boxes, faces.image_index
+        )
+        return dataclasses.replace(faces, boxes=tight_box(faces.landmarks))
 
 
-def tight_boxes(landmarks: np.ndarray) -> np.ndarray:
-    """Boxes (..., 4) x0 y0 x1 y1 that just hold landmarks (..., 2 or 3, 68)."""
-    points = landmarks[..., :2, :]
-    return np.concatenate([points.min(-1), points.max(-1)], -1).astype(np.float64)
+def match(table: np.ndarray, least: float) -> dict[int, int]:
+    """Pair tracks with boxes, the pairs that overlap most first.
+
+    Args:
+        table: (T, D) overlaps.
+        least: overlap of a pair.
+    Returns:
+        row by column; none stands twice.
+    """
+    pairs: dict[int, int] = {}
+    for flat in np.argsort(-table, axis=None, kind="stable").tolist():
+        row, column = divmod(flat, table.shape[1])
+        if table[row, column] < least:
+            break
+        if column not in pairs and row not in pairs.values():
+            pairs[column] = row
+    return pairs
 
 
 def _can_be_cut_out(landmarks: np.ndarray, shape: tuple[int, ...]) -> bool:

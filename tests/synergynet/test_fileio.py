@@ -11,7 +11,9 @@ import pytest
 import scipy.io
 import torch
 
+from model_building import read_checkpoint
 from synergynet import fileio
+from utils.data.mat import read_mat
 
 
 class Hostile:
@@ -29,9 +31,9 @@ READERS = {
     "array.npy": fileio.read_array,
     "names.list": fileio.read_list,
     "facts.json": fileio.read_json,
-    "table.mat": fileio.read_mat,
+    "table.mat": read_mat,
     "table.pkl": fileio.read_pickle,
-    "weights.pth.tar": fileio.read_checkpoint,
+    "weights.pth.tar": read_checkpoint,
 }
 
 
@@ -107,7 +109,7 @@ def test_hostile_pickles_are_refused_unread(tmp_path):
         fileio.read_pickle(path)
     torch.save({"state_dict": Hostile(trap)}, path)
     with pytest.raises(fileio.InputError, match=r"evil\.pkl: not a checkpoint"):
-        fileio.read_checkpoint(path)
+        read_checkpoint(path)
     assert not trap.exists()
 
 
@@ -152,7 +154,7 @@ def test_checkpoints_are_dicts(tmp_path):
     path = tmp_path / "weights.pth.tar"
     torch.save([1], path)
     with pytest.raises(fileio.InputError, match="holds a list"):
-        fileio.read_checkpoint(path)
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -163,7 +165,7 @@ def test_checkpoints_that_break_off_are_refused(tmp_path, zipped, recwarn):
     for length in range(len(data) // 40, len(data), len(data) // 20):
         path.write_bytes(data[:length])
         with pytest.raises(fileio.InputError, match=r"weights\.pth\.tar: not a checkpoint"):
-            fileio.read_checkpoint(path)
+            read_checkpoint(path)
     assert not recwarn.list
 
 
@@ -179,7 +181,7 @@ def test_lists_and_json_round_trip(tmp_path):
 
 def test_mat_files_are_read(tmp_path):
     scipy.io.savemat(tmp_path / "table.mat", {"tri": np.eye(3)})
-    np.testing.assert_array_equal(fileio.read_mat(tmp_path / "table.mat")["tri"], np.eye(3))
+    np.testing.assert_array_equal(read_mat(tmp_path / "table.mat")["tri"], np.eye(3))
 
 
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path):

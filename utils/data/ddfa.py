@@ -23,8 +23,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from backbone_nets import THREEDDFA_V2
 from synergynet import fileio
-from synergynet.params import IMG_SIZE, N_LANDMARKS, N_PARAMS, PIXEL_MEAN, PIXEL_STD, ROOT
+from synergynet.geometry.parameters import IMG_SIZE, N_LANDMARKS, N_PARAMS
+from synergynet.photos.crops import PIXEL_MEAN, PIXEL_STD
+from utils.data.folders import ROOT
 from utils.data.packed import hash_names, open_packed
 
 JITTER_RANGE = (0.6, 1.4)
@@ -63,6 +66,11 @@ class Preset:
 TRAIN = Preset(border_px=5, augment=True)
 BENCHMARK = Preset(border_px=5, augment=False)
 IN_THE_WILD = Preset(border_px=0, augment=False)
+
+
+def benchmark_preset(arch: str) -> Preset:
+    """How crops are scored: as the weights were trained, 3DDFA_V2's without a border."""
+    return IN_THE_WILD if arch == THREEDDFA_V2 else BENCHMARK
 
 
 # ---------------------------------------------------------------- batches of pixels

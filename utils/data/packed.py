@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from synergynet import fileio
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 
 CROP = (IMG_SIZE, IMG_SIZE, 3)
 CHUNK = 1024  # images that are read, written and hashed at a time

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from synergynet.geometry.crop import crop_to_photo, network_crop
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.crop import crop_to_photo
+from synergynet.geometry.parameters import IMG_SIZE
+from synergynet.photos.crops import network_crop
 from utils.data.ddfa import EvaluationCrops
 from utils.evaluation import metrics
 from utils.evaluation.evaluation import NetworkSource, Truth, image_errors

@@ -22,16 +22,11 @@ from torch.utils.data import Dataset
 
 from model_building import SynergyNet
 from synergynet import fileio
+from synergynet.geometry.camera import decompose_camera
 from synergynet.geometry.crop import crop_to_photo
-from synergynet.geometry.mirror import (
-    FaceMirror,
-    derive_mirror,
-    mean_params,
-    mirror_landmarks,
-    mirror_params,
-)
-from synergynet.geometry.pose import Pose, compose_rotation, decode_pose, decompose_camera
-from synergynet.params import EXPR, IMG_SIZE, N_LANDMARKS, N_PARAMS, SHAPE
+from synergynet.geometry.mirror import FaceMirror, mean_params, mirror_landmarks, mirror_params
+from synergynet.geometry.parameters import EXPR, IMG_SIZE, N_LANDMARKS, N_PARAMS, SHAPE
+from synergynet.geometry.pose import Pose, compose_rotation, decode_pose
 from utils.data.ddfa import (
     ALL_POSE_FILE,
     BENCHMARK,
@@ -43,6 +38,7 @@ from utils.data.ddfa import (
     params_file,
     preprocess,
 )
+from utils.data.mirror import derive_mirror
 from utils.evaluation import intervals, metrics
 from utils.inference.regressor import make_regressor
 

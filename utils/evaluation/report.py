@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from synergynet.geometry.crop import photo_to_crop
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.data.ddfa import CROPS, EvaluationCrops, EvaluationLabels, read_crop
 from utils.evaluation import charts, metrics
 from utils.evaluation.corrupt import Robustness

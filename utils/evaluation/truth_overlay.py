@@ -6,7 +6,7 @@ import numpy as np
 
 from synergynet.drawing import lines
 from synergynet.geometry.crop import photo_to_crop
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.data.ddfa import CROPS, EvaluationCrops, EvaluationLabels, read_crop
 from utils.evaluation import metrics
 from utils.evaluation.evaluation import Prediction

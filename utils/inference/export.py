@@ -21,13 +21,15 @@ from torch import Tensor, nn
 
 from model_building import SynergyNet
 from synergynet.fileio import InputError
-from synergynet.geometry.pose import camera_rotation, exact_angles
-from synergynet.params import IMG_SIZE, POSE
+from synergynet.geometry.camera import camera_rotation
+from synergynet.geometry.parameters import IMG_SIZE, POSE
+from synergynet.geometry.pose import exact_angles
 from utils.data.ddfa import Preset, preprocess
 from utils.inference.regressor import fold_batch_norm, is_one_graph
 
 OPSET = 18  # ONNX of 2022: all that the graphs need, and what older runtimes still read
 OUTPUTS = {
+    "params_w": "(B, 62) whitened parameters, as the network was trained with",
     "params": "(B, 62) real parameters: 12 of [P | t] row by row, 40 of shape, 10 of expression",
     "landmarks": "(B, 3, 68) crop px, y down, z towards the camera",
     "pose": "(B, 3) yaw, pitch, roll in degrees, exact: R = Rx(pitch) Ry(yaw) Rz(roll)",
@@ -75,6 +77,7 @@ class FaceGraph(nn.Module):
             images = preprocess(images, self.preset)
         params_w = self.model.regress(images)
         decode: dict[str, Callable[[Tensor], Tensor]] = {
+            "params_w": lambda params_w: params_w,
             "params": self.model.params,
             "landmarks": self.model.landmarks,
             "pose": self._pose,

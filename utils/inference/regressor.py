@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from synergynet import fileio
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.data.ddfa import BENCHMARK, Preset, preprocess
 
 ENGINES = ("auto", "torch", "onnx")

@@ -16,8 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from synergynet import fileio
-from synergynet.geometry.crop import network_crop, roi_box_from_landmarks
-from synergynet.params import N_LANDMARKS
+from synergynet.geometry.crop import roi_box_from_landmarks
+from synergynet.geometry.parameters import N_LANDMARKS
+from synergynet.photos.crops import network_crop
 from utils.data.ddfa import (
     ALL_POSE_FILE,
     CROPS,
@@ -33,6 +34,7 @@ from utils.data.ddfa import (
     read_crop,
     write_labels,
 )
+from utils.data.mat import read_mat
 from utils.preparation.archive import as_folder
 
 MAX_ANGLE_DEG = 99  # labels with a larger angle are left out of the pose error
@@ -54,7 +56,7 @@ def read_label(path: str | os.PathLike) -> Label:
     Raises:
         InputError: unreadable, or without finite pt3d_68 (3, 68) and Pose_Para (7).
     """
-    table = fileio.read_mat(path)
+    table = read_mat(path)
     landmarks, pose = (np.asarray(table.get(key, np.nan)) for key in ("pt3d_68", "Pose_Para"))
     if landmarks.shape != (3, N_LANDMARKS) or pose.size != 7:
         raise fileio.InputError(f"{path}: no AFLW2000 label (pt3d_68 and Pose_Para) in it")

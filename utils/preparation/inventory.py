@@ -18,17 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from model_building import load_morphable, read_checkpoint
 from synergynet import fileio
-from synergynet.params import (
-    N_EXPR,
-    N_LANDMARKS,
-    N_PARAMS,
-    N_SHAPE,
-    ROOT,
-    load_morphable,
-    load_whitening,
-)
+from synergynet.geometry.parameters import N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE
+from synergynet.morphable_folder import read_whitening
 from utils.data import ddfa
+from utils.data.folders import ROOT
+from utils.data.mat import read_mat
 from utils.preparation.training_set import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
 
 KEYPOINTS = "keypoints_sim.npy"
@@ -156,14 +152,14 @@ def _inspect_file(folder: Path, file: KnownFile) -> FileState:
 def _read(path: Path) -> np.ndarray | list[str] | None:
     """The array or list of a file; None where it holds neither."""
     if path.name in WHITENING_FILES:
-        return np.stack([x.numpy() for x in load_whitening(path)])  # (2, 62)
+        return np.stack(read_whitening(path))  # (2, 62)
     if path.suffix == ".npy":
         return fileio.read_array(path)
     if path.suffix == ".pkl":
         content = fileio.read_pickle(path)
         return fileio.require_finite(path, content) if isinstance(content, np.ndarray) else None
     if path.suffix == ".mat":
-        content = fileio.read_mat(path).get("tri")
+        content = read_mat(path).get("tri")
         return None if content is None else fileio.require_finite(path, content)
     if path.suffix in (".list", ".train"):
         return fileio.read_list(path)
@@ -211,7 +207,7 @@ def _use_training_set(root: Path) -> str:
 
 def _use_weights(name: str) -> Callable[[Path], str]:
     def use(folder: Path) -> str:
-        checkpoint = fileio.read_checkpoint(folder / name)
+        checkpoint = read_checkpoint(folder / name)
         return f"checkpoint of {len(checkpoint.get('state_dict', checkpoint))} entries"
 
     return use

@@ -15,9 +15,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from tqdm import tqdm
 
+from model_building import load_morphable
 from synergynet import fileio
-from synergynet.geometry.landmark_model import params_to_crop
-from synergynet.params import N_PARAMS, load_morphable
+from synergynet.geometry.camera import params_to_crop
+from synergynet.geometry.parameters import N_PARAMS
 from utils.preparation.archive import leads_outside
 from utils.preparation.labels import params_to_label, write_face_label
 from utils.preparation.lp300w import find_faces, read_face, require_fit

@@ -20,17 +20,10 @@ import scipy.io
 import torch
 
 from synergynet import fileio
+from synergynet.face_model import MorphableModel
+from synergynet.geometry.parameters import EXPR, IMG_SIZE, N_EXPR, N_LANDMARKS, N_SHAPE, POSE, SHAPE
 from synergynet.geometry.pose import Pose, compose_rotation, exact_angles
-from synergynet.params import (
-    EXPR,
-    IMG_SIZE,
-    N_EXPR,
-    N_LANDMARKS,
-    N_SHAPE,
-    POSE,
-    SHAPE,
-    MorphableModel,
-)
+from utils.data.mat import read_mat
 
 N_SHAPE_PARA, N_EXP_PARA = 199, 29  # coefficients in a `.mat`; the first 40 and 10 are used
 
@@ -62,7 +55,7 @@ def read_face_label(path: str | os.PathLike) -> FaceLabel:
         InputError: unreadable; Pose_Para (7), Shape_Para (40 or more) or Exp_Para (10 or more)
             missing, of another size or not finite; a scale f that is not positive.
     """
-    return parse_face_label(path, fileio.read_mat(path))
+    return parse_face_label(path, read_mat(path))
 
 
 def parse_face_label(path: str | os.PathLike, table: dict[str, Any]) -> FaceLabel:

@@ -19,9 +19,10 @@ import numpy as np
 
 from synergynet import fileio
 from synergynet.drawing.tiles import contact_sheet, face_tile
-from synergynet.geometry.landmark_model import PHOTO_BOX
+from utils.data.mat import decode_mat
 from utils.preparation.archive import open_zip, read_member
 from utils.preparation.labels import FaceLabel, label_to_params, parse_face_label
+from utils.preparation.landmark_model import PHOTO_BOX
 from utils.preparation.training_set import FaceFile, LabelledFace, exact_box, landmark_model
 
 PICTURES = (".jpg", ".jpeg", ".png")
@@ -122,7 +123,7 @@ def _read(
     """The face, and the landmarks (2, 68) that its label stores, if any."""
     image = fileio.decode_image(source / face_file.picture, _read_file(source, face_file.picture))
     path = source / face_file.label
-    label = parse_face_label(path, fileio.decode_mat(path, _read_file(source, face_file.label)))
+    label = parse_face_label(path, decode_mat(path, _read_file(source, face_file.label)))
     params = label_to_params(label, PHOTO_BOX, image.shape[0])
     rebuilt = landmark_model(morphable_folder).decode(params)  # (3, 68)
     landmarks = rebuilt if label.pt3d_68 is None else label.pt3d_68

@@ -17,7 +17,7 @@ import numpy as np
 
 from synergynet import fileio
 from synergynet.drawing.tiles import contact_sheet, face_tile
-from synergynet.params import N_LANDMARKS
+from synergynet.geometry.parameters import N_LANDMARKS
 from utils.preparation.fitting import Fit, fit_landmarks
 from utils.preparation.training_set import FaceFile, LabelledFace, landmark_model
 

@@ -25,20 +25,15 @@ import numpy as np
 import scipy.io
 import torch
 
+from model_building import load_morphable
 from synergynet import fileio
 from synergynet.drawing.lines import BACKGROUND_BGR, draw_landmarks
 from synergynet.drawing.surface import draw_faces
+from synergynet.face_model import MorphableModel
+from synergynet.geometry.parameters import N_EXPR, N_LANDMARKS, N_SHAPE
 from synergynet.geometry.pose import Pose, compose_rotation
-from synergynet.params import (
-    N_EXPR,
-    N_LANDMARKS,
-    N_SHAPE,
-    REQUIRED_FILES,
-    WHITENING_FILE,
-    MorphableModel,
-    load_morphable,
-    load_whitening,
-)
+from synergynet.morphable_folder import REQUIRED_FILES, WHITENING_FILE, read_whitening
+from utils.data.mat import read_mat
 from utils.preparation.archive import as_folder
 from utils.preparation.inventory import LANDMARK_HASHES, WHITENING_FILES, content_hash
 
@@ -130,8 +125,8 @@ def _write(arrays: SourceArrays, folder: Path) -> None:
     ):
         fileio.write_array(folder / name, np.ascontiguousarray(array, np.float32))
     fileio.write_array(folder / "keypoints_sim.npy", arrays.keypoints.astype(np.int64))
-    mean, std = load_whitening(arrays.whitening)
-    table = {"param_mean": mean.numpy(), "param_std": std.numpy()}
+    mean, std = read_whitening(arrays.whitening)
+    table = {"param_mean": mean, "param_std": std}
     fileio.write_pickle(folder / WHITENING_FILE, table)
     if arrays.triangles is not None:
         with fileio.whole_file(folder / TRIANGLES) as temporary:
@@ -329,7 +324,7 @@ def _mat_variables(folder: Path) -> dict[str, Path]:
 
 
 def _variable(path: Path, name: str) -> np.ndarray:
-    return _entry(path, fileio.read_mat(path), name)
+    return _entry(path, read_mat(path), name)
 
 
 def _entry(path: Path, table: Any, name: str) -> np.ndarray:

@@ -25,16 +25,21 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from model_building import load_morphable
 from synergynet import fileio
-from synergynet.geometry.crop import network_crop, roi_box_from_landmarks, square_box_from_landmarks
-from synergynet.geometry.landmark_model import LandmarkModel, params_to_crop
-from synergynet.geometry.mirror import FaceMirror, derive_mirror, mirror_landmarks, mirror_params
+from synergynet.geometry.camera import params_to_crop
+from synergynet.geometry.crop import roi_box_from_landmarks, square_box_from_landmarks
+from synergynet.geometry.mirror import FaceMirror, mirror_landmarks, mirror_params
+from synergynet.geometry.parameters import IMG_SIZE
 from synergynet.geometry.pose import decode_pose
-from synergynet.params import IMG_SIZE, REQUIRED_FILES, WHITENING_FILE, load_morphable
+from synergynet.morphable_folder import REQUIRED_FILES, WHITENING_FILE
+from synergynet.photos.crops import network_crop
 from utils.data.ddfa import CROPS, EVAL, LIST, EvaluationLabels, write_labels
+from utils.data.mirror import derive_mirror
 from utils.data.workers import map_in_order
 from utils.preparation.aflw2000 import MAX_ANGLE_DEG
 from utils.preparation.archive import require_room
+from utils.preparation.landmark_model import LandmarkModel
 
 TRAINING_IMAGES = "train_aug_120x120"
 TRAINING_LIST = "train_aug_120x120.list.train"

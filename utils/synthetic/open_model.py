@@ -27,14 +27,9 @@ from scipy.spatial.transform import Rotation
 
 from synergynet import fileio
 from synergynet.drawing.rasterize import rasterize
-from synergynet.params import (
-    N_EXPR,
-    N_LANDMARKS,
-    N_PARAMS,
-    N_SHAPE,
-    WHITENING_FILE,
-    MorphableModel,
-)
+from synergynet.face_model import MorphableModel
+from synergynet.geometry.parameters import N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE
+from synergynet.morphable_folder import WHITENING_FILE
 from utils.synthetic.expressions import sample_displays
 
 PARTS = ("skin", "eye_left", "eye_right", "mouth", "tongue", "teeth")  # left is the subject's

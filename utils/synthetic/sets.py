@@ -25,10 +25,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from model_building import load_morphable
 from synergynet import fileio
+from synergynet.face_model import MorphableModel
 from synergynet.geometry.crop import CROP_FACTOR, crop_to_photo
-from synergynet.geometry.pose import decode_pose
-from synergynet.params import (
+from synergynet.geometry.parameters import (
     EXPR,
     IMG_SIZE,
     N_EXPR,
@@ -37,9 +38,8 @@ from synergynet.params import (
     N_SHAPE,
     POSE,
     SHAPE,
-    MorphableModel,
-    load_morphable,
 )
+from synergynet.geometry.pose import decode_pose
 from utils.data.ddfa import CROPS, EVAL, LIST, EvaluationLabels, params_file, write_labels
 from utils.data.workers import map_in_order
 from utils.evaluation.metrics import landmark_nme

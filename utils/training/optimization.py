@@ -20,7 +20,7 @@ from torch.optim.swa_utils import update_bn
 from loss_definition import SynergyLoss
 from model_building import SynergyNet
 from synergynet import fileio
-from synergynet.params import IMG_SIZE, N_PARAMS
+from synergynet.geometry.parameters import IMG_SIZE, N_PARAMS
 from utils.data import ddfa
 
 WARMUP_FACTOR = 0.2

@@ -67,16 +67,3 @@ def test_enlarge_caption_and_side_by_side_have_the_expected_sizes():
     assert captioned.shape[1] == 480
     assert (captioned[480:] > 200).any()  # there is text
     assert lines.side_by_side([captioned, captioned]).shape[1] == 480 * 2 + 6
-
-
-@pytest.mark.parametrize("count", [1, 300])
-def test_plots_are_pictures(count):
-    rng = np.random.default_rng(0)
-    error, yaw = rng.gamma(3, 1, count), rng.uniform(-95, 95, count)
-    for plot in (
-        lines.cumulative_error_plot({"a": error, "b": error * 2}, "title"),
-        lines.error_against_yaw_plot(error, yaw, "title"),
-    ):
-        assert plot.ndim == 3
-        assert plot.dtype == np.uint8
-        assert plot.std() > 5

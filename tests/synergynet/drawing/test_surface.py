@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from model_building import load_morphable
 from synergynet.drawing import surface
 from synergynet.geometry.pose import Pose, compose_rotation
-from synergynet.params import OPEN_FOLDER, load_morphable
+from utils.data.folders import OPEN_FOLDER
 
 GREY = np.full((120, 160, 3), 90, np.uint8)
 

@@ -4,19 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from model_building import build_model
+from model_building import build_model, load_morphable
+from synergynet.face_model import MorphableModel
+from synergynet.geometry.camera import compose_camera
 from synergynet.geometry.mirror import (
     MIRRORED_LANDMARKS,
-    derive_mirror,
     mean_params,
     mean_rotation,
     mirror_landmarks,
     mirror_params,
     mirror_rotation,
-    mirror_targets,
 )
-from synergynet.geometry.pose import Pose, compose_camera, compose_rotation, exact_angles
-from synergynet.params import OPEN_FOLDER, POSE, MorphableModel, load_morphable
+from synergynet.geometry.parameters import POSE
+from synergynet.geometry.pose import Pose, compose_rotation, exact_angles
+from utils.data.folders import OPEN_FOLDER
+from utils.data.mirror import derive_mirror, mirror_targets
 
 # mean distance between the reflected face and the nearest one in the span; whitened parameters of
 # variance 1. The open model's asymmetric faces fill its bases only in part.

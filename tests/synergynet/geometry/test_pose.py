@@ -8,8 +8,9 @@ import scipy.io
 import torch
 
 from synergynet.geometry import pose
+from synergynet.geometry.camera import compose_camera, decompose_camera
+from synergynet.geometry.parameters import N_POSE
 from synergynet.geometry.pose import Pose
-from synergynet.params import N_POSE
 
 # the published code computes in float32 before its angles become float64
 PUBLISHED_TOLERANCE_DEG = 1e-4
@@ -25,7 +26,7 @@ def random_pose(count: int, limit_deg: float = 89.0) -> Pose:
 def as_params(rotation: torch.Tensor, scale: float = 5e-4) -> torch.Tensor:
     translation = torch.tensor([60.0, 61.0, -66.0], dtype=rotation.dtype).expand(len(rotation), 3)
     scales = torch.full((len(rotation),), scale, dtype=rotation.dtype)
-    return pose.compose_camera(scales, rotation, translation).reshape(-1, N_POSE)
+    return compose_camera(scales, rotation, translation).reshape(-1, N_POSE)
 
 
 def test_published_angles_match_the_reference(reference, tiny_morphable):
@@ -116,18 +117,16 @@ def test_camera_round_trip_and_batch_of_one():
     rotation = pose.compose_rotation(random_pose(7))
     scale = torch.linspace(1e-4, 2e-3, 7, dtype=torch.float64)
     translation = torch.randn(7, 3, dtype=torch.float64)
-    camera = pose.compose_camera(scale, rotation, translation)
-    for got, want in zip(
-        pose.decompose_camera(camera), (scale, rotation, translation), strict=True
-    ):
+    camera = compose_camera(scale, rotation, translation)
+    for got, want in zip(decompose_camera(camera), (scale, rotation, translation), strict=True):
         torch.testing.assert_close(got, want)
-    torch.testing.assert_close(pose.decompose_camera(camera[3])[1], rotation[3])
+    torch.testing.assert_close(decompose_camera(camera[3])[1], rotation[3])
 
 
 def test_scale_is_the_mean_of_the_first_two_rows_and_the_input_is_kept():
     camera = torch.tensor([[2.0, 0, 0, 5], [0, 4.0, 0, 6], [9.0, 9, 9, 7]])
     before = camera.clone()
-    scale, rotation, translation = pose.decompose_camera(camera)
+    scale, rotation, translation = decompose_camera(camera)
     assert scale == 3
     torch.testing.assert_close(rotation, torch.eye(3))
     assert translation.tolist() == [5, 6, 7]
@@ -137,7 +136,7 @@ def test_scale_is_the_mean_of_the_first_two_rows_and_the_input_is_kept():
 @pytest.mark.parametrize("camera", [torch.zeros(3, 4), torch.zeros(3, 3), torch.zeros(12)])
 def test_decompose_camera_refuses(camera):
     with pytest.raises(ValueError, match="camera"):
-        pose.decompose_camera(camera)
+        decompose_camera(camera)
 
 
 def test_pose_labels_of_real_images(shared_folder):

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from model_building import load_morphable
 from synergynet.geometry.crop import crop_to_photo
 from synergynet.meshes import formats
-from synergynet.params import OPEN_FOLDER, load_morphable
+from utils.data.folders import OPEN_FOLDER
 
 trimesh = pytest.importorskip("trimesh")
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from synergynet.params import N_LANDMARKS
-from synergynet.video.tracking import PATIENCE, REMEMBERED_S, Tracker, tight_boxes
+from synergynet.geometry.parameters import N_LANDMARKS
+from synergynet.video.tracking import PATIENCE, REMEMBERED_S, Tracker, tight_box
 
 FPS = 25.0
 SIDE = 60.0  # of a face, px
@@ -50,7 +50,8 @@ class PaintedFaces:
     def predict(self, images, boxes):
         return self._see(boxes[0])
 
-    def predict_crops(self, images, image_index, boxes, roi_boxes, preset):
+    def predict_crops(self, images, image_index, boxes, roi_boxes, exact):
+        assert exact
         return self._see(roi_boxes)
 
     def _see(self, boxes):
@@ -62,7 +63,7 @@ class PaintedFaces:
                 centre = self.centres[distance.argmin()]
             landmarks.append(TEMPLATE * SIDE + [[centre[0]], [centre[1]], [0]])
         landmarks = np.array(landmarks).reshape(-1, 3, N_LANDMARKS)
-        return Found(tight_boxes(landmarks), landmarks)
+        return Found(tight_box(landmarks), landmarks)
 
 
 class Film:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from synergynet import fileio
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.data import ddfa
 
 PIXELS = (IMG_SIZE, IMG_SIZE, 3)

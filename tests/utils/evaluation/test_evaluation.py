@@ -9,7 +9,7 @@ import torch
 from model_building import SynergyNet, build_model
 from synergynet import fileio
 from synergynet.geometry.crop import crop_to_photo
-from synergynet.geometry.mirror import derive_mirror, mirror_landmarks, mirror_params
+from synergynet.geometry.mirror import mirror_landmarks, mirror_params
 from synergynet.geometry.pose import compose_rotation, decode_pose
 from utils.data.ddfa import (
     ALL_POSE_FILE,
@@ -21,6 +21,7 @@ from utils.data.ddfa import (
     preprocess,
     write_labels,
 )
+from utils.data.mirror import derive_mirror
 from utils.evaluation import evaluation, metrics
 from utils.evaluation.evaluation import (
     compare,

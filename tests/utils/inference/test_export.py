@@ -8,14 +8,14 @@ import pytest
 import torch
 
 import export
-from model_building import build_model, load_model
+from model_building import build_model
 from synergynet.fileio import InputError, run_command
 from synergynet.geometry.pose import decode_pose
-from synergynet.params import ROOT
 from utils.data.ddfa import BENCHMARK, IN_THE_WILD, preprocess
+from utils.data.folders import OPEN_WEIGHTS
 from utils.inference.export import FORMATS, OUTPUTS, FaceGraph
+from utils.inference.loading import load_model
 
-OPEN_WEIGHTS = ROOT / "pretrained" / "open_mobilenet_v2.pth.tar"
 PARITY = 1e-4  # px; and of the largest value of random networks, whose values are huge
 ANGLE_PARITY_DEG = 2e-4  # 3.5e-6 of a radian: float32 cannot do better where a head turns far
 

@@ -10,10 +10,12 @@ import pytest
 import scipy.io
 import torch
 
+from model_building import load_morphable
 from synergynet import fileio
 from synergynet.geometry import crop
+from synergynet.geometry.parameters import N_EXPR, N_SHAPE
 from synergynet.geometry.pose import decode_pose
-from synergynet.params import N_EXPR, N_SHAPE, load_morphable
+from synergynet.photos.crops import network_crop
 from utils.data.ddfa import EvaluationCrops
 from utils.preparation import aflw2000
 
@@ -49,7 +51,7 @@ def test_everything_a_test_set_needs(originals, tmp_path):
         np.testing.assert_array_equal(labels.landmarks[index], stored["pt3d_68"])
         box = crop.roi_box_from_landmarks(stored["pt3d_68"], 450, 450)
         np.testing.assert_array_equal(labels.roi_box[index], box)
-        expected = crop.network_crop(fileio.read_image(originals / name), box)
+        expected = network_crop(fileio.read_image(originals / name), box)
         # noise is JPEG's worst case; a shifted or swapped crop would be off by about 80
         assert np.abs(crops[index].numpy() - expected.astype(float)).mean() < 15
     np.testing.assert_allclose(labels.yaw_deg, np.rad2deg(0.5), rtol=1e-6)

@@ -11,7 +11,7 @@ import pytest
 import scipy.io
 
 from synergynet import fileio
-from synergynet.params import OPEN_FOLDER
+from utils.data.folders import OPEN_FOLDER
 from utils.preparation import inventory
 
 

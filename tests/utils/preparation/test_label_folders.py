@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_building import load_morphable
 from synergynet import fileio
 from synergynet.geometry.crop import roi_box_from_landmarks
-from synergynet.params import N_SHAPE, load_morphable
+from synergynet.geometry.parameters import N_SHAPE
 from utils.preparation import label_folders
 from utils.preparation.labels import (
     FaceLabel,

@@ -9,10 +9,11 @@ import pytest
 import scipy.io
 import torch
 
-from model_building import SynergyNet, build_model
+from model_building import SynergyNet, build_model, load_morphable
 from synergynet import fileio
+from synergynet.face_model import MorphableModel
 from synergynet.geometry.crop import crop_to_photo, roi_box_from_landmarks
-from synergynet.params import N_SHAPE, POSE, MorphableModel, load_morphable
+from synergynet.geometry.parameters import N_SHAPE, POSE
 from utils.preparation import labels
 from utils.preparation.labels import FaceLabel
 

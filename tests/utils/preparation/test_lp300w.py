@@ -19,12 +19,12 @@ from benchmarks.preparation import (
     kill_midway,
     write_300wlp,
 )
+from model_building import load_morphable
 from synergynet import fileio
 from synergynet.fileio import run_command
 from synergynet.geometry.crop import crop_to_photo, roi_box_from_landmarks
-from synergynet.geometry.landmark_model import LandmarkModel
-from synergynet.params import OPEN_FOLDER, load_morphable
 from utils.data.ddfa import EvaluationCrops, TrainingCrops
+from utils.data.folders import OPEN_FOLDER
 from utils.preparation import lp300w
 from utils.preparation.labels import (
     label_landmarks,
@@ -33,6 +33,7 @@ from utils.preparation.labels import (
     read_face_label,
     write_face_label,
 )
+from utils.preparation.landmark_model import LandmarkModel
 
 SAMPLE_ROWS = [55, 150, 286, 311, 749, 1238, 1263, 1984]  # of the published arrays
 DECODE_PX = 0.05

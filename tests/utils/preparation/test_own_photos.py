@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 import prepare_data
+from model_building import load_morphable
 from synergynet import fileio
 from synergynet.fileio import run_command
 from synergynet.geometry.crop import crop_to_photo, roi_box_from_landmarks
-from synergynet.geometry.landmark_model import LandmarkModel
 from synergynet.geometry.mirror import MIRRORED_LANDMARKS
-from synergynet.params import OPEN_FOLDER, load_morphable
 from utils.data.ddfa import EvaluationCrops, TrainingCrops
+from utils.data.folders import OPEN_FOLDER
 from utils.preparation import own_photos
 from utils.preparation.labels import read_face_label
+from utils.preparation.landmark_model import LandmarkModel
 
 NAMES = ("anna.jpg", "ben 2.png", "carl.jpeg")
 FIT_PX = 3.0  # of faces of about 150 px

@@ -15,8 +15,11 @@ import pytest
 import scipy.io
 import torch
 
+from model_building import load_morphable
 from synergynet import fileio
-from synergynet.params import OPEN_FOLDER, REQUIRED_FILES, MorphableModel, load_morphable
+from synergynet.face_model import MorphableModel
+from synergynet.morphable_folder import REQUIRED_FILES
+from utils.data.folders import OPEN_FOLDER
 from utils.preparation import threedmm
 
 NEEDED = (*REQUIRED_FILES, "tri.mat")

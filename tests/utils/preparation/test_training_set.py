@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
+from model_building import load_morphable
 from synergynet import fileio
 from synergynet.geometry.crop import square_box_from_landmarks
-from synergynet.geometry.landmark_model import LandmarkModel
-from synergynet.geometry.mirror import MIRRORED_LANDMARKS, derive_mirror
-from synergynet.params import OPEN_FOLDER, load_morphable
+from synergynet.geometry.mirror import MIRRORED_LANDMARKS
 from utils.data.ddfa import EvaluationCrops, TrainingCrops
+from utils.data.folders import OPEN_FOLDER
+from utils.data.mirror import derive_mirror
 from utils.preparation import training_set
+from utils.preparation.landmark_model import LandmarkModel
 from utils.preparation.training_set import (
     FaceFile,
     LabelledFace,

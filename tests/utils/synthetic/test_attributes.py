@@ -9,8 +9,8 @@ import torch
 
 from synergynet import fileio
 from synergynet.geometry.pose import Pose, compose_rotation
-from synergynet.params import OPEN_FOLDER
 from utils.data.ddfa import EVAL, EvaluationCrops
+from utils.data.folders import OPEN_FOLDER
 from utils.synthetic.attributes import (
     ATTRIBUTES_FILE,
     VALUES,

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import scipy.io
 
+from model_building import load_morphable
 from synergynet.fileio import InputError
-from synergynet.params import OPEN_FOLDER, load_morphable
+from utils.data.folders import OPEN_FOLDER
 from utils.synthetic.open_model import EYE_LEFT, EYE_RIGHT, SKIN, load_head
 
 LEFT_RIGHT = [(0, 16), (8, 8), (17, 26), (27, 27), (36, 45), (39, 42), (48, 54), (60, 64)]

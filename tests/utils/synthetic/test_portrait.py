@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from model_building import load_morphable
 from synergynet import fileio
-from synergynet.params import OPEN_FOLDER, POSE, load_morphable
+from synergynet.geometry.parameters import POSE
+from utils.data.folders import OPEN_FOLDER
 from utils.synthetic.open_model import BASE_VERTICES, EYE_LEFT, SKIN, load_head
 from utils.synthetic.portrait.appearance import Look, linear
 from utils.synthetic.portrait.atlas import Atlas

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from model_building import load_morphable
 from prepare_data import get_args_parser, main
 from synergynet import fileio
 from synergynet.drawing.rasterize import rasterize
 from synergynet.fileio import run_command
 from synergynet.geometry.crop import CROP_FACTOR, roi_box_from_landmarks
+from synergynet.geometry.parameters import IMG_SIZE, N_POSE, N_SHAPE, POSE
 from synergynet.geometry.pose import decode_pose
-from synergynet.params import IMG_SIZE, N_POSE, N_SHAPE, OPEN_FOLDER, POSE, load_morphable
 from utils.data.ddfa import EvaluationCrops, TrainingCrops
+from utils.data.folders import OPEN_FOLDER
 from utils.evaluation.metrics import landmark_nme
 from utils.synthetic import sets
 from utils.synthetic.open_model import load_head

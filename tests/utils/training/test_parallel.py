@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from synergynet.params import ROOT
+from utils.data.folders import ROOT
 from utils.training import parallel
 from utils.training.parallel import Place
 

@@ -8,7 +8,7 @@ import math
 import cv2
 import numpy as np
 
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.synthetic.portrait.appearance import GAMMA
 
 

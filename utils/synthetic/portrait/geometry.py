@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from synergynet.drawing.rasterize import cover_pixels, rasterize_triangles
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.synthetic.open_model import EYE_LEFT, EYE_RIGHT, SKIN, OpenHead
 from utils.synthetic.portrait.appearance import HAIRLINE_ANGLES, Look, Sheet
 from utils.synthetic.portrait.projection import project

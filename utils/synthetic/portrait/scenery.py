@@ -10,7 +10,7 @@ import functools
 import cv2
 import numpy as np
 
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.synthetic.portrait.appearance import SKIN_TONES, linear, mix_row
 from utils.synthetic.portrait.curves import SHIFT, fixed_point, smooth_curve
 

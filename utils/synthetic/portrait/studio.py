@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.synthetic.open_model import MOUTH, TEETH, OpenHead
 from utils.synthetic.portrait.appearance import Look
 from utils.synthetic.portrait.camera import cut_off, photograph, photograph_perfectly

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from synergynet.params import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.synthetic.open_model import PARTS
 
 SUPERSAMPLING = 1.0

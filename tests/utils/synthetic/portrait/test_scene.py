@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import prepare_data
+from model_building import load_morphable
 from synergynet.fileio import run_command
-from synergynet.params import OPEN_FOLDER, POSE, load_morphable
+from synergynet.geometry.parameters import POSE
+from utils.data.folders import OPEN_FOLDER
 from utils.synthetic.open_model import load_head
 from utils.synthetic.portrait import studio
 from utils.synthetic.portrait.scene import BORDERS, WITHOUT, Scene

@@ -10,8 +10,9 @@ import pytest
 import scipy.io
 import torch
 
-from synergynet import fileio, params
-from synergynet.params import load_morphable, load_whitening
+from model_building import load_morphable
+from synergynet import fileio
+from synergynet.morphable_folder import read_morphable_folder, read_whitening
 
 
 @pytest.fixture
@@ -56,6 +57,18 @@ def test_triangles_may_be_absent_and_a_name_may_be_given(folder):
     assert model.name == "open-9"
 
 
+def test_texture_coordinates_count_when_they_are_the_models(folder):
+    own = np.random.default_rng(0).random((600, 2)).astype(np.float32)
+    assert read_morphable_folder(folder).uv is None
+    fileio.write_array(folder / "BFM_UV.npy", own)
+    np.testing.assert_array_equal(read_morphable_folder(folder).uv, own)
+    fileio.write_array(folder / "BFM_UV.npy", own[:-1])  # of another face model
+    assert read_morphable_folder(folder).uv is None
+    (folder / "BFM_UV.npy").write_bytes(b"no array")
+    with pytest.raises(fileio.InputError, match=r"BFM_UV\.npy: not a readable"):
+        read_morphable_folder(folder)
+
+
 def test_hash_does_not_follow_the_folder(folder):
     renamed = shutil.copytree(folder, folder.with_name("renamed"))
     assert load_morphable(renamed).name == "renamed"
@@ -78,17 +91,18 @@ def test_both_kinds_of_whitening_are_read(tmp_path, keys, entries):
     path = tmp_path / "whitening.pkl"
     values = np.arange(entries, dtype=np.float32)
     path.write_bytes(pickle.dumps(dict(zip(keys, (values, values + 1), strict=True))))
-    mean, std = load_whitening(path)
-    assert torch.equal(mean, torch.arange(62.0))
-    assert torch.equal(std, mean + 1)
+    mean, std = read_whitening(path)
+    np.testing.assert_array_equal(mean, np.arange(62))
+    np.testing.assert_array_equal(std, mean + 1)
+    assert mean.dtype == std.dtype == np.float32
 
 
 def test_real_whitenings_agree(shared_folder):
     """3DDFA_V2's file holds the same numbers under other names."""
-    ours = load_whitening(shared_folder / "data/3dmm_bfm/param_whitening.pkl")
-    theirs = load_whitening(shared_folder / "data/3ddfa_v2/param_mean_std_62d_120x120.pkl")
+    ours = read_whitening(shared_folder / "data/3dmm_bfm/param_whitening.pkl")
+    theirs = read_whitening(shared_folder / "data/3ddfa_v2/param_mean_std_62d_120x120.pkl")
     for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b)
+        np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 def test_real_model_has_the_basel_faces_size(shared_folder):
@@ -139,17 +153,3 @@ def test_a_broken_folder_is_named_in_one_line(folder, spoil, message):
     with pytest.raises(fileio.InputError, match=message) as error:
         load_morphable(folder)
     assert "\n" not in str(error.value)
-
-
-def test_the_real_model_wins_over_the_open_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(params, "BFM_FOLDER", tmp_path)
-    assert params.default_morphable_folder() == params.OPEN_FOLDER
-    (tmp_path / "u_shp.npy").touch()
-    assert params.default_morphable_folder() == tmp_path
-
-
-def test_a_real_model_in_part_is_an_error_that_names_it(folder, monkeypatch):
-    monkeypatch.setattr(params, "BFM_FOLDER", folder)
-    (folder / "u_shp.npy").unlink()
-    with pytest.raises(fileio.InputError, match=rf"{folder}: .*u_shp\.npy missing"):
-        load_morphable(params.default_morphable_folder())

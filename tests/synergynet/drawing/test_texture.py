@@ -5,36 +5,30 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from synergynet import fileio
+from synergynet.drawing import maps, texture
+from synergynet.drawing.texture import Unwrapping
 from synergynet.geometry.pose import Pose, compose_rotation
-from synergynet.meshes import texture
-from synergynet.meshes.texture import Unwrapping
-from synergynet.params import OPEN_FOLDER, load_morphable
+from synergynet.morphable_folder import read_morphable_folder
+from utils.data.folders import OPEN_FOLDER
 
 SIZE = 256
 
 
-def mean_face(morphable):
-    """(V, 3), y up."""
-    return morphable.u.reshape(-1, 3).numpy()
-
-
 @pytest.fixture(scope="module")
 def morphable():
-    return load_morphable(OPEN_FOLDER)
+    return read_morphable_folder(OPEN_FOLDER)
 
 
 @pytest.fixture(scope="module")
-def unwrapping(morphable, tmp_path_factory):
-    return texture.unwrap_model(mean_face(morphable), tmp_path_factory.mktemp("empty"))
+def unwrapping(morphable):
+    return texture.unwrap_model(morphable)
 
 
 def photographed(morphable, yaw_deg, height=300):
     """The mean face (3, V) in a photo of that height, turned by yaw."""
-    verts = mean_face(morphable).astype(float)
-    rotation = compose_rotation(Pose(*torch.tensor([yaw_deg, 0.0, 0.0]))).double().numpy()
+    verts = morphable.mean_face.astype(float)
+    rotation = compose_rotation(Pose(*np.array([yaw_deg, 0.0, 0.0])))
     scale = 0.8 * height / np.ptp(verts[:, 1])
     turned = (rotation @ (verts - verts.mean(0)).T) * [[scale], [-scale], [scale]]
     return turned + height / 2
@@ -42,13 +36,13 @@ def photographed(morphable, yaw_deg, height=300):
 
 def paint(morphable, verts, colours, shape):
     """A photo of a face whose vertices have these colours (V, 3), 0 to 1."""
-    return texture._paint([verts], morphable.triangles, [colours], shape)
+    return maps._paint([verts], morphable.triangles, [colours], shape)
 
 
 @pytest.fixture(scope="module")
 def gradient(morphable):
     """Smooth colours (V, 3), 0 to 1, that tell every place, alike in both halves."""
-    x, y, z = mean_face(morphable).T
+    x, y, z = morphable.mean_face.T
     values = np.column_stack([np.abs(x), y, z])
     return 0.1 + 0.8 * (values - values.min(0)) / np.ptp(values, axis=0)
 
@@ -63,7 +57,7 @@ def test_cylinder_coordinates_are_symmetric_and_within_the_texture(morphable, un
     # of a symmetric face the other half's place is the reflected one
     error = np.abs(mirror - np.column_stack([1 - uv[:, 0], uv[:, 1]]))
     assert np.quantile(error, 0.95) < 0.01
-    nose = mean_face(morphable)[:, 2].argmax()
+    nose = morphable.mean_face[:, 2].argmax()
     assert uv[nose, 0] == pytest.approx(0.5, abs=0.01)
     left_of_subject = morphable.u.reshape(-1, 3)[:, 0].argmax()
     assert uv[left_of_subject, 0] > 0.7
@@ -79,17 +73,10 @@ def test_cylinder_of_a_cylinder_is_its_angle_and_height():
     )
 
 
-def test_a_models_own_coordinates_are_used_when_they_fit(morphable, unwrapping, tmp_path):
+def test_a_models_own_coordinates_are_used(morphable):
     own = np.random.default_rng(0).random((morphable.n_vertices, 2)).astype(np.float32)
-    fileio.write_array(tmp_path / texture.UV_FILE, own)
-    np.testing.assert_array_equal(texture.unwrap_model(mean_face(morphable), tmp_path).uv, own)
-    fileio.write_array(tmp_path / texture.UV_FILE, own[:-1])  # of another face model
-    np.testing.assert_array_equal(
-        texture.unwrap_model(mean_face(morphable), tmp_path).uv, unwrapping.uv
-    )
-    (tmp_path / texture.UV_FILE).write_bytes(b"no array")
-    with pytest.raises(fileio.InputError, match=r"BFM_UV\.npy: not a readable"):
-        texture.unwrap_model(mean_face(morphable), tmp_path)
+    with_own = dataclasses.replace(morphable, uv=own)
+    np.testing.assert_array_equal(texture.unwrap_model(with_own).uv, own)
 
 
 # ---------------------------------------------------------------- texture
@@ -155,56 +142,8 @@ def test_vertex_colours_are_bilinear_at_pixel_centres():
     np.testing.assert_allclose(got, [picture[0, 0], middle, picture[3, 3]], atol=1)
 
 
-# ---------------------------------------------------------------- maps in the photo
-
-
-def test_depth_map_is_z_of_the_visible_surface(morphable):
-    verts = photographed(morphable, 20.0)
-    verts[2] -= 5000
-    depth = texture.depth_map([verts], morphable.triangles, (300, 300))
-    nose = morphable.u.reshape(-1, 3)[:, 2].argmax()
-    x, y, z = verts[:, nose]
-    assert depth[round(y), round(x)] == pytest.approx(z, abs=2)
-    assert np.nanmax(depth) <= verts[2].max() + 0.5
-    assert np.isnan(depth[0, 0])
-    picture = texture.depth_picture([verts], morphable.triangles, (300, 300))
-    seen = np.isfinite(depth)
-    assert not picture[~seen].any()
-    order = np.argsort(depth[seen])
-    assert (np.diff(picture[seen][order, 0].astype(int)) >= -1).all()
-
-
-def test_pncc_names_the_place_on_the_mean_face(morphable):
-    mean = mean_face(morphable)
-    verts = photographed(morphable, 0.0)
-    picture = texture.pncc([verts], morphable.triangles, mean, (300, 300))
-    code = (mean - mean.min(0)) / np.ptp(mean, axis=0)
-    depth = texture.depth_map([verts], morphable.triangles, (300, 300))
-    x, y, z = verts
-    row, column = y.round().astype(int), x.round().astype(int)
-    used = np.isin(np.arange(len(mean)), morphable.triangles)
-    seen = used & (np.abs(depth[row, column] - z) < 0.5)
-    assert seen.sum() > 500
-    error = np.abs(picture[row, column][seen, ::-1] / 255 - code[seen])
-    assert np.quantile(error, 0.99) < 0.02
-    assert not picture[0, 0].any()
-
-
-def test_maps_of_two_faces_hold_both(morphable):
-    verts = photographed(morphable, 0.0) * 0.4
-    verts[0] += 150
-    shape = (300, 300)
-    both = texture.depth_map(
-        [photographed(morphable, 0.0) * 0.4, verts], morphable.triangles, shape
-    )
-    assert np.isfinite(both[:, :150]).any()
-    assert np.isfinite(both[:, 150:]).any()
-    assert not np.isfinite(texture.depth_map([], morphable.triangles, shape)).any()
-
-
 def test_real_model_unwraps(shared_folder):
-    morphable = load_morphable(shared_folder / "data/3dmm_bfm")
-    own = texture.unwrap_model(mean_face(morphable), shared_folder)
+    own = texture.unwrap_model(read_morphable_folder(shared_folder / "data/3dmm_bfm"))
     assert [getattr(own, f.name).shape for f in dataclasses.fields(own)] == [
         (53_215, 2), (53_215, 2), (53_215,)
     ]  # fmt: skip

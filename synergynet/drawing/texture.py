@@ -1,29 +1,23 @@
-"""Maps of faces: texture unwrapped from the photo, colours of vertices, depth, and PNCC.
+"""Textures of faces: unwrapped from the photo, and colours of vertices.
 
 A texture is a square picture; its coordinates uv run from 0 to 1, u to the right and v up, as OBJ
 and BFM_UV.npy have them. What the photo does not show of a face is taken from its other half.
-Faces are (3, V) photo px, y down, z towards the viewer, as in `synergynet.drawing.surface`.
-
-Sources: 3DDFA (Zhu et al., CVPR 2016) for PNCC, the projected normalised coordinate code.
+Faces are (3, V) photo px, y down, z towards the viewer, as in `drawing.surface`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
 
-from synergynet import fileio
+from synergynet.drawing.maps import depth_map
 from synergynet.drawing.rasterize import rasterize
-from synergynet.drawing.surface import far_to_near, front_triangles, rasterize_face
-from synergynet.meshes.formats import vertex_normals
-from synergynet.params import BFM_FOLDER
+from synergynet.face_model import MorphableModel
+from synergynet.meshes.normals import vertex_normals
+from synergynet.meshes.topology import nearest_points
 
-UV_FILE = "BFM_UV.npy"
 TEXTURE_PX = 1024
 MARGIN = 0.01  # of a texture that stays empty at each side
 # A surface counts in full when this much of it faces the camera (cosine), and fades to nothing.
@@ -47,22 +41,17 @@ class Unwrapping:
     order: np.ndarray
 
 
-def unwrap_model(mean: np.ndarray, folder: str | Path = BFM_FOLDER) -> Unwrapping:
-    """Texture coordinates of a face model: BFM_UV.npy's, or the mean face unrolled as a cylinder.
+def unwrap_model(model: MorphableModel) -> Unwrapping:
+    """Texture coordinates of a face model: its own, or its mean face unrolled as a cylinder.
 
     Args:
-        mean: (V, 3) mean face, y up.
-        folder: where BFM_UV.npy is looked for; it counts when it has the model's vertices.
-    Raises:
-        InputError: BFM_UV.npy is damaged.
+        model: of numpy arrays.
     """
-    path = Path(folder) / UV_FILE
-    uv = fileio.read_array(path, (None, 2)) if path.is_file() else None
-    if uv is None or len(uv) != len(mean):
-        uv = cylinder_uv(mean)
+    mean = model.mean_face
+    uv = cylinder_uv(mean) if model.uv is None else model.uv
     radius = np.hypot(mean[:, 0], mean[:, 2])
     # the mean face is nearly symmetric: the other half's place lies among the nearest vertices
-    distance, nearest = cKDTree(mean).query(mean * (-1, 1, 1), k=3)  # (V, 3) each
+    distance, nearest = nearest_points(mean, mean * (-1, 1, 1), count=3)  # (V, 3) each
     weight = 1 / (distance + 1e-6 * radius.max())
     mirror_uv = np.einsum("vk,vkc->vc", weight / weight.sum(1, keepdims=True), uv[nearest])
     order = (radius - radius.min()) / np.ptp(radius)
@@ -160,76 +149,3 @@ def vertex_colours(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
     y = np.resize((1 - uv[:, 1]) * height - 0.5, grid).astype(np.float32)
     colours = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return colours.reshape(-1, 3)[: len(uv)]
-
-
-# ---------------------------------------------------------------- maps in the photo
-
-
-def depth_map(
-    verts_photo: Sequence[np.ndarray] | np.ndarray, triangles: np.ndarray, shape: Sequence[int]
-) -> np.ndarray:
-    """Depth (H, W) float32 of the visible surface: z in photo px, NaN where no face is.
-
-    Only differences within one face mean anything: weak perspective has no distance.
-
-    Args:
-        verts_photo: (3, V) of each face.
-        triangles: (T, 3).
-        shape: height and width of the photo, and more.
-    """
-    picture = np.full(shape[:2], np.nan, np.float32)
-    for verts in far_to_near(verts_photo):
-        front = front_triangles(verts, triangles)
-        if drawn := rasterize_face(verts, front, np.zeros((verts.shape[1], 3)), shape):
-            box, _, depth = drawn
-            picture[box] = np.where(np.isfinite(depth), depth, picture[box])
-    return picture
-
-
-def depth_picture(
-    verts_photo: Sequence[np.ndarray] | np.ndarray, triangles: np.ndarray, shape: Sequence[int]
-) -> np.ndarray:
-    """Depth to look at, (H, W, 3) uint8: white is each face's nearest point, black no face.
-
-    Arguments as for `depth_map`.
-    """
-    shades = [
-        np.column_stack([(verts[2] - verts[2].min()) / np.ptp(verts[2]) * 0.85 + 0.15] * 3)
-        for verts in verts_photo
-    ]
-    return _paint(verts_photo, triangles, shades, shape)
-
-
-def pncc(
-    verts_photo: Sequence[np.ndarray] | np.ndarray,
-    triangles: np.ndarray,
-    mean: np.ndarray,
-    shape: Sequence[int],
-) -> np.ndarray:
-    """Projected normalised coordinate code, (H, W, 3) uint8: says which place of the face is seen.
-
-    Each vertex has its place on the mean face as its colour, scaled to 0 .. 255 by axis: x is red,
-    y green, z blue; the picture is BGR as all are here. Black where no face is.
-
-    Args:
-        verts_photo, triangles, shape: as for `depth_map`.
-        mean: (V, 3) mean face, y up.
-    """
-    code = (mean - mean.min(0)) / np.ptp(mean, axis=0)
-    return _paint(verts_photo, triangles, [code[:, ::-1]] * len(verts_photo), shape)
-
-
-def _paint(
-    faces: Sequence[np.ndarray] | np.ndarray,
-    triangles: np.ndarray,
-    colours: Sequence[np.ndarray],
-    shape: Sequence[int],
-) -> np.ndarray:
-    """Faces in the colours (V, 3), 0 to 1, of their vertices on black, without light."""
-    picture = np.zeros((*shape[:2], 3), np.uint8)
-    for index in sorted(range(len(faces)), key=lambda i: np.ptp(faces[i][1])):
-        front = front_triangles(faces[index], triangles)
-        if drawn := rasterize_face(faces[index], front, colours[index], shape):
-            box, pixels, depth = drawn
-            picture[box][np.isfinite(depth)] = np.round(pixels * 255)[np.isfinite(depth)]
-    return picture

@@ -1,0 +1,112 @@
+"""Pictures of a run: read ahead, through the network in batches, results written as they come."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from synergynet import fileio
+from synergynet.command.results import describe_picture, plan_surface, write_files
+from synergynet.faces import Faces
+from synergynet.net import SynergyNet
+from synergynet.photos.sources import ResultsFile, Source, rank_and_world_size
+from synergynet.progress import Progress
+
+
+def do_pictures(
+    net: SynergyNet,
+    pictures: Sequence[Source],
+    boxes: dict[str, np.ndarray] | None,
+    output: Path,
+    args: argparse.Namespace,
+) -> bool:
+    """Annotate pictures; whether one shows a face, or an earlier run has done some of them."""
+    surface = plan_surface(net.model, args)
+    results = ResultsFile(output, args.resume)
+    done = results.done() if args.resume else set()
+    pictures = [picture for picture in pictures if picture.path not in done]
+    n_read = n_faces = 0
+    reading = read_ahead(pictures, args.workers, args.batch_size)
+    rank, _ = rank_and_world_size()
+    with Progress(len(pictures), "picture", is_quiet=rank > 0) as progress:
+        for picture, photo, faces in predict_pictures(net, reading, boxes, args.batch_size):
+            progress.update()
+            if isinstance(faces, fileio.InputError):
+                progress.note(f"skipped: {faces}")
+                results.add({"image": picture.path, "error": str(faces)})
+                continue
+            n_read += 1
+            n_faces += len(faces)
+            if not len(faces):
+                progress.note(f"{picture.path}: no face found")
+            elif not args.results_only:
+                write_files(output, picture, photo, faces, surface)
+            results.add(describe_picture(picture, photo, faces))
+    print(f"{n_faces} faces in {n_read} of {len(pictures)} pictures: {output}")
+    return n_faces > 0 or bool(done)
+
+
+def read_ahead(
+    pictures: Sequence[Source], workers: int, count: int
+) -> Iterator[tuple[Source, Future[np.ndarray]]]:
+    """The pictures with what reading them gives, `count` of them read in advance by threads."""
+    waiting: collections.deque[tuple[Source, Future[np.ndarray]]] = collections.deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for picture in pictures:
+            waiting.append((picture, pool.submit(fileio.read_image, picture.path)))
+            if len(waiting) > count:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def predict_pictures(
+    net: SynergyNet,
+    reading: Iterator[tuple[Source, Future[np.ndarray]]],
+    boxes: dict[str, np.ndarray] | None,
+    batch_size: int,
+) -> Iterator[tuple[Source, np.ndarray | None, Faces | fileio.InputError]]:
+    """Each picture with its photo and faces, or with None and what is wrong with it.
+
+    Args:
+        net: finds the faces where `boxes` is None.
+        reading: from `read_ahead`.
+        boxes: (n, 5) of the faces by path or file name of the picture.
+        batch_size: pictures that go through the network together.
+    """
+    while batch := list(itertools.islice(reading, batch_size)):
+        good: list[tuple[Source, np.ndarray, np.ndarray]] = []
+        for picture, future in batch:
+            try:
+                photo = future.result()
+                face_boxes = net.detect(photo) if boxes is None else look_up(picture, photo, boxes)
+                good.append((picture, photo, face_boxes))
+            except fileio.InputError as error:
+                yield picture, None, error
+        faces = net.predict([photo for _, photo, _ in good], [rows for *_, rows in good])
+        for index, (picture, photo, _) in enumerate(good):
+            yield picture, photo, faces.of_image(index)
+
+
+def look_up(picture: Source, photo: np.ndarray, boxes: dict[str, np.ndarray]) -> np.ndarray:
+    """The boxes (n, 5) of one picture.
+
+    Raises:
+        InputError: the table does not name the picture, or a box lies beside it.
+    """
+    rows = boxes.get(picture.path, boxes.get(os.path.basename(picture.path)))
+    if rows is None:
+        raise fileio.InputError(
+            f"{picture.path}: not among the boxes; give it [] if it shows no face"
+        )
+    height, width = photo.shape[:2]
+    beside = (rows[:, 2:4] <= 0) | (rows[:, :2] >= [width, height])  # (n, 2)
+    if beside.any() or (rows[:, 2:4] - rows[:, :2] > 2 * max(height, width)).any():
+        raise fileio.InputError(f"{picture.path}: a box does not fit its {width} x {height} px")
+    return rows

@@ -1,0 +1,146 @@
+"""The files that one picture gives: drawings, numbers, meshes, textures and maps."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synergynet import fileio
+from synergynet.drawing.faces import draw_landmarks, draw_poses
+from synergynet.drawing.maps import depth_picture, pncc
+from synergynet.drawing.surface import draw_faces, edge_fade
+from synergynet.drawing.texture import (
+    Unwrapping,
+    unwrap_model,
+    unwrap_texture,
+    vertex_colours,
+)
+from synergynet.face_model import MorphableModel
+from synergynet.faces import POSE_CONVENTION, Faces, describe_faces
+from synergynet.meshes.formats import glb_bytes, mesh_from_photo, mtl_text, obj_text, ply_bytes
+from synergynet.photos.sources import Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Surface:
+    """What to write of the dense face.
+
+    Attributes:
+        mesh: obj, ply or glb; None for no meshes.
+        texture, depth, pncc: whether these pictures are wanted.
+        unwrapping: of the face model, where mesh or texture needs it.
+        fade: (V,) of the overlay, where the face model has triangles to draw.
+    """
+
+    mesh: str | None
+    texture: bool
+    depth: bool
+    pncc: bool
+    unwrapping: Unwrapping | None
+    fade: np.ndarray | None
+
+
+def plan_surface(model: MorphableModel, args: argparse.Namespace) -> Surface:
+    """What the flags ask for of this face model.
+
+    Raises:
+        InputError: the face model has no triangles for it.
+    """
+    triangles = model.triangles
+    if triangles is None and (args.mesh or args.texture or args.depth or args.pncc):
+        raise fileio.InputError(
+            "--mesh, --texture, --depth and --pncc need triangles: the face model has none"
+        )
+    return Surface(
+        args.mesh,
+        args.texture,
+        args.depth,
+        args.pncc,
+        unwrapping=unwrap_model(model) if args.mesh or args.texture else None,
+        fade=edge_fade(model.mean_face, triangles) if triangles is not None else None,
+    )
+
+
+def describe_picture(picture: Source, photo: np.ndarray, faces: Faces) -> dict[str, Any]:
+    """What the JSON of one picture says."""
+    return {
+        "image": picture.path,
+        "width": photo.shape[1],
+        "height": photo.shape[0],
+        "morphable": faces.model.morphable_id,
+        "pose_convention": POSE_CONVENTION,
+        "faces": describe_faces(faces),
+    }
+
+
+def write_files(
+    output: Path, picture: Source, photo: np.ndarray, faces: Faces, surface: Surface
+) -> None:
+    """Pictures and JSON of one picture, and what `surface` asks for."""
+    fileio.write_image(output / "landmarks" / f"{picture.name}.jpg", draw_landmarks(photo, faces))
+    fileio.write_image(output / "poses" / f"{picture.name}.jpg", draw_poses(photo, faces))
+    description = describe_picture(picture, photo, faces)
+    fileio.write_json(output / "json" / f"{picture.name}.json", description)
+    if surface.fade is None:
+        return  # no triangles
+    vertices, triangles = faces.vertices, faces.triangles
+    overlay = draw_faces(photo, vertices, triangles, fade=surface.fade)
+    fileio.write_image(output / "rendering_overlay" / f"{picture.name}.jpg", overlay)
+    if surface.depth:
+        depth = depth_picture(vertices, triangles, photo.shape)
+        fileio.write_image(output / "depth" / f"{picture.name}.png", depth)
+    if surface.pncc:
+        code = pncc(vertices, triangles, faces.model.mean_face, photo.shape)
+        fileio.write_image(output / "pncc" / f"{picture.name}.png", code)
+    if surface.unwrapping is not None:
+        for index, verts in enumerate(vertices):
+            texture, visible = unwrap_texture(photo, verts, triangles, surface.unwrapping)
+            name = f"{picture.name}_{index}"
+            if surface.texture:
+                fileio.write_image(output / "textures" / f"{name}.png", texture)
+                visible = np.round(255 * visible).astype(np.uint8)
+                fileio.write_image(output / "textures" / f"{name}_visible.png", visible)
+            if surface.mesh:
+                verts = mesh_from_photo(verts, faces.params[index], faces.roi_boxes[index])
+                write_mesh(output, name, verts, triangles, texture, surface)
+
+
+def write_mesh(
+    output: Path,
+    name: str,
+    verts: np.ndarray,
+    triangles: np.ndarray,
+    texture: np.ndarray,
+    surface: Surface,
+) -> None:
+    """One face's mesh, in the colours of the photo; OBJ and GLB use the texture if it is wanted.
+
+    Args:
+        output: folder above `meshes`.
+        name: of the files, without suffix.
+        verts: (V, 3) mm, y up.
+        triangles: (T, 3).
+        texture: (size, size, 3) BGR.
+        surface: what is wanted.
+    """
+    path = output / "meshes" / f"{name}.{surface.mesh}"
+    uv = surface.unwrapping.uv
+    colours = vertex_colours(texture, uv)
+    if surface.mesh == "ply":
+        fileio.write_bytes(path, ply_bytes(verts, triangles, colours))
+    elif surface.mesh == "glb" and surface.texture:
+        png = fileio.encode_image("texture.png", texture)
+        fileio.write_bytes(path, glb_bytes(verts, triangles, uv=uv, texture_png=png))
+    elif surface.mesh == "glb":
+        fileio.write_bytes(path, glb_bytes(verts, triangles, colours))
+    elif surface.texture:
+        fileio.write_image(path.with_suffix(".png"), texture)  # beside it, where all readers look
+        fileio.write_text(path.with_suffix(".mtl"), mtl_text(f"{path.stem}.png"))
+        text = obj_text(verts, triangles, uv=uv, material_file=f"{path.stem}.mtl")
+        fileio.write_text(path, text)
+    else:
+        fileio.write_text(path, obj_text(verts, triangles, colours))

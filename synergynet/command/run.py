@@ -1,0 +1,51 @@
+"""A run of the command over its pictures and videos."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+
+import cv2
+
+from synergynet import fileio
+from synergynet.command.pictures import do_pictures
+from synergynet.command.videos import do_videos
+from synergynet.detection.detectors import Detector, make_detector, read_boxes
+from synergynet.net import SynergyNet
+from synergynet.photos.sources import find_sources, rank_and_world_size
+
+
+def run_sources(
+    args: argparse.Namespace, make_net: Callable[[argparse.Namespace, str | Detector], SynergyNet]
+) -> int:
+    """Everything that the arguments ask for; returns the exit code.
+
+    Args:
+        args: of `parser.get_args_parser`.
+        make_net: from arguments and detector to the network.
+    Raises:
+        InputError: nothing to do, or files and flags that do not fit.
+    """
+    fileio.require_at_least(args, {"--batch-size": 1, "--workers": 1})
+    wanted = [*args.sources, *args.files]
+    if not wanted:
+        raise fileio.InputError("name pictures, folders, patterns, videos or webcam:N; see --help")
+    output = fileio.make_output_folder(args.output)
+    rank, world_size = rank_and_world_size()
+    if world_size > 1:
+        cv2.setNumThreads(int(os.environ.get("OMP_NUM_THREADS", 1)))  # torchrun sets it
+    pictures, videos = find_sources(wanted, skip=output)
+    kind, _, boxes_file = args.detector.partition(":")
+    boxes = read_boxes(boxes_file) if kind == "boxes" else None
+    if videos and boxes is not None:
+        raise fileio.InputError(
+            f"{videos[0].path}: videos need a detector, not --detector {args.detector}"
+        )
+    net = make_net(args, make_detector(args.detector if boxes is None else "none"))
+    if rank == 0:
+        print(f"weights {net.weights.path}, morphable model {net.model.name}")
+    found = do_videos(net, videos[rank::world_size], output, args)
+    if pictures:
+        found |= do_pictures(net, pictures[rank::world_size], boxes, output, args)
+    return 0 if found or world_size > 1 else 2

@@ -1,0 +1,46 @@
+"""Problems that the user can solve, and how every command reports them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+class InputError(Exception):
+    """A problem that the user can solve; its text is one line naming the file and the remedy."""
+
+
+def run_command(main: Callable[[Any], int], args: Any) -> int:
+    """Run a script's `main(args)`; turn the user's errors into one line on stderr and exit code 2.
+
+    Errors of the operating system (read-only folder, full disk) count as the user's; anything else
+    is a bug and keeps its traceback.
+    """
+    try:
+        return main(args)
+    except InputError as error:
+        message = str(error)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror or error}"
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def require_at_least(args: Any, least: dict[str, int]) -> None:
+    """Refuse numbers that are too small, before anything is read.
+
+    Args:
+        args: parsed arguments; a flag that this command does not have is passed over.
+        least: smallest value by flag, for instance {"--workers": 0}.
+    Raises:
+        InputError: names the flag.
+    """
+    for flag, smallest in least.items():
+        value = getattr(args, flag.removeprefix("--").replace("-", "_"), smallest)
+        if value < smallest:
+            raise InputError(f"{flag} {value}: must be at least {smallest}")

@@ -1,0 +1,178 @@
+"""Photos in; landmarks, head pose and dense 3D faces out.
+
+    net = SynergyNet()
+    faces = net.predict([cv2.imread("photo.jpg")])
+    faces.landmarks  # (N, 3, 68) photo px, y down
+    faces.pose("exact").yaw  # (N,) degrees
+    faces.vertices  # (N, 3, V) photo px, y down
+
+Importing reads no file; building the object reads the face model; network and detector are loaded
+when they are first needed. One object serves many threads, may be pickled, and works after a fork.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from synergynet.detection.detectors import Detector, make_detector
+from synergynet.engines.backbone import Engine, make_engine
+from synergynet.faces import Faces, decode_faces
+from synergynet.geometry.crop import roi_box_from_face_box, square_box_from_landmarks
+from synergynet.geometry.parameters import IMG_SIZE
+from synergynet.photos.crops import blacken_border, network_crop
+from synergynet.weights import Weights, read_weights
+
+
+class SynergyNet:
+    """Face detector, network and face model together.
+
+    Args:
+        weights: ONNX file of `export.py --format runtime`, with its `.npz` beside it; None takes
+            the open weights that the package holds. `Weights` where `engine` is a function.
+        engine: auto, onnx (ONNX Runtime, which auto takes where it is installed) or opencv; or a
+            function from crops (B, 120, 120, 3) uint8 BGR to whitened parameters (B, 62).
+        detector: name for `make_detector`, or a function from a photo (H, W, 3) uint8 BGR to boxes
+            (N, 5) x0 y0 x1 y1 score; a named one is built when first needed, so that photos with
+            boxes need none.
+        refine_crop: look twice: cut each face out again around its landmarks, as the training
+            crops were cut, and with their black border. Boxes of detectors differ in how much
+            forehead and cheek they hold, crops from landmarks do not.
+    Raises:
+        InputError: a file is missing or damaged, or two do not belong together.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | Weights | None = None,
+        engine: str | Engine = "auto",
+        detector: str | Detector = "auto",
+        refine_crop: bool = False,
+    ) -> None:
+        self.weights = weights if isinstance(weights, Weights) else read_weights(weights)
+        self.model = self.weights.face_model
+        self.engine: Engine = (
+            make_engine(engine, self.weights.path) if isinstance(engine, str) else engine
+        )
+        self.refine_crop = refine_crop
+        self._detector = detector
+
+    @functools.cached_property
+    def detect(self) -> Detector:
+        """From a photo (H, W, 3) to boxes (N, 5) x0 y0 x1 y1 score, surest first."""
+        return make_detector(self._detector) if isinstance(self._detector, str) else self._detector
+
+    def predict(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None
+    ) -> Faces:
+        """All faces of a list of photos, in one batch.
+
+        Args:
+            images: (H, W, 3) uint8 BGR each, of any sizes. Not modified.
+            boxes: for each image the faces' boxes (n, 4 or more) x0 y0 x1 y1; None detects them.
+        Returns:
+            faces in the order of images and, within one, of boxes.
+        Raises:
+            ValueError: `images` is not a list of (H, W, 3) uint8 photos, or `boxes` does not fit.
+        """
+        return self._predict(images, boxes, cv2.INTER_LINEAR)
+
+    def _predict(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None, interpolation: int
+    ) -> Faces:
+        _check_photos(images)
+        if boxes is None:
+            boxes = [self.detect(image) for image in images]
+        if len(boxes) != len(images):
+            raise ValueError(f"{len(images)} photos, boxes of {len(boxes)}")
+        tables = [_as_boxes(rows) for rows in boxes]
+        image_index = np.repeat(np.arange(len(images)), [len(rows) for rows in tables])
+        table = np.concatenate([np.empty((0, 4)), *(rows[:, :4] for rows in tables)])
+        roi_boxes = roi_box_from_face_box(table)
+        faces = self.predict_crops(
+            images, image_index, table, roi_boxes, interpolation=interpolation
+        )
+        if self.refine_crop:
+            roi_boxes = square_box_from_landmarks(faces.landmarks)
+            faces = self.predict_crops(images, image_index, table, roi_boxes, exact=True)
+        return faces
+
+    def predict_crops(
+        self,
+        images: Sequence[np.ndarray],
+        image_index: np.ndarray,
+        boxes: np.ndarray,
+        roi_boxes: np.ndarray,
+        exact: bool = False,
+        interpolation: int = cv2.INTER_LINEAR,
+    ) -> Faces:
+        """The faces in crop boxes that are known already, as when tracking a video.
+
+        Args:
+            images: (H, W, 3) uint8 BGR each.
+            image_index, boxes, roi_boxes: see `Faces`.
+            exact: whether the crops were cut around landmarks, as those of the training were; they
+                get the black border that the weights were trained with.
+            interpolation: of OpenCV, for the resize to 120 px.
+        """
+        crops = np.empty((len(roi_boxes), IMG_SIZE, IMG_SIZE, 3), np.uint8)
+        for crop, index, box in zip(crops, image_index, roi_boxes, strict=True):
+            crop[:] = network_crop(images[index], box, interpolation)
+        if exact:
+            blacken_border(crops, self.weights.border_px)
+        params = self.model.unwhiten(self.engine(crops))
+        return decode_faces(self.model, params, roi_boxes, boxes, image_index)
+
+    def get_all_outputs(
+        self, image: np.ndarray
+    ) -> tuple[list[np.ndarray], list[np.ndarray], list[list[np.ndarray]]]:
+        """Everything about the faces of one photo, as the published system returns it.
+
+        Crops are resized with Lanczos' kernel here, as there; `predict` does it bilinearly, as the
+        training and benchmark crops were made.
+
+        Args:
+            image: (H, W, 3) uint8 BGR. Not modified.
+        Returns:
+            for each face its landmarks (3, 68), its vertices (3, V), both photo px with y down, and
+            [angles (3) yaw pitch roll in degrees by the published decoding, translation (3)].
+        """
+        faces = self._predict([image], None, cv2.INTER_LANCZOS4)
+        angles = np.stack(faces.pose("published"), axis=1)  # (N, 3)
+        poses = [list(pair) for pair in zip(angles, faces.translations, strict=True)]
+        return list(faces.landmarks), list(faces.vertices), poses
+
+
+def _check_photos(images: Sequence[np.ndarray]) -> None:
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        raise ValueError("expected a list of photos, got one photo; pass [photo]")
+    for image in images:
+        if not isinstance(image, np.ndarray):
+            raise ValueError(
+                f"expected photos as arrays, got {type(image).__name__}; "
+                f"cv2.imread returns None for a file that it cannot read"
+            )
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        if not image.size:
+            raise ValueError(f"expected a photo, got {image.shape}, which has no pixel")
+
+
+def _as_boxes(rows: np.ndarray) -> np.ndarray:
+    """Boxes of one image as (n, 4 or more) float64.
+
+    Raises:
+        ValueError: another shape, values that are not finite, or a box without area.
+    """
+    table = np.asarray(rows, np.float64)
+    if table.size == 0:
+        return np.empty((0, 4))
+    if table.ndim != 2 or table.shape[1] < 4:
+        raise ValueError(f"boxes of shape {table.shape}, expected (n, 4) x0 y0 x1 y1")
+    if not np.isfinite(table).all() or (table[:, 2:4] <= table[:, :2]).any():
+        raise ValueError("boxes x0 y0 x1 y1 with x1 <= x0, y1 <= y0 or values that are not finite")
+    return table

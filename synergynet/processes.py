@@ -1,0 +1,57 @@
+"""Things that hold threads of their own, such as loaded networks, in programs that fork."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_ALL: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
+
+
+class PerProcess(Generic[T]):
+    """A value that is built when it is first needed, once in every process.
+
+    The threads of an inference session do not survive a fork: a child that used its parent's
+    session would wait for them for good. Pickling keeps how to build the value, not the value.
+
+    Args:
+        build: makes the value; may be called from any thread, once at a time.
+    """
+
+    def __init__(self, build: Callable[[], T]) -> None:
+        self._build = build
+        self._forget()
+        _ALL.add(self)
+
+    def get(self) -> T:
+        """The value of this process."""
+        with self.lock:
+            if not self._is_built:
+                self._value = self._build()
+                self._is_built = True
+            return self._value
+
+    def _forget(self) -> None:
+        self.lock = threading.RLock()  # a thread of the parent may have held the old one
+        self._is_built = False
+        self._value: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_build": self._build}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["_build"])  # type: ignore[misc]
+
+
+def _after_fork() -> None:
+    for holder in list(_ALL):
+        holder._forget()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)
