@@ -28,7 +28,7 @@ COUNT = 40
 def crops(tmp_path_factory) -> EvaluationCrops:
     rng = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("data")
-    names = [f"image{i:05d}.png" for i in range(COUNT)]
+    names = [f'image"{i:05d}.png' for i in range(COUNT)]
     for name in names:
         fileio.write_image(folder / CROPS / name, rng.integers(0, 256, (120, 120, 3), np.uint8))
     fileio.write_list(folder / "AFLW2000-3D_crop.list", names)
@@ -126,6 +126,7 @@ def test_page_tells_the_figures(entries, crops):
     assert "near &lt;b&gt;" in text
     assert "near <b>" not in text
     assert "python &lt;x&gt;" in text
+    assert len(re.findall('aria-label="image&#34;[0-9]{5}.png"', text)) == 18
 
 
 @pytest.mark.parametrize("chosen", [[0], [1], [2], [2, 0]])
