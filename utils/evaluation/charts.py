@@ -55,7 +55,7 @@ class Axes:
     def frame(
         self, x_label: str, y_label: str, x_ticks: Sequence[float] | None = None
     ) -> list[str]:
-        """Grid lines, tick labels and titles of both axes."""
+        """Grid lines, tick labels and titles of both axes; an empty title is left out."""
         parts = []
         bottom = HEIGHT - BOTTOM
         for value in ticks(*self.y_range):
@@ -67,7 +67,8 @@ class Axes:
             parts.append(mark("path", "grid", d=f"M{x:.1f},{TOP}V{bottom}"))
             parts.append(text(x, bottom + 16, f"{value:g}"))
         parts.append(mark("path", "axis", d=f"M{LEFT},{bottom}H{WIDTH - RIGHT}"))
-        parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_label))
+        if x_label:
+            parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_label))
         middle = (TOP + bottom) / 2
         parts.append(
             f'<text class="label" text-anchor="middle" '
@@ -263,7 +264,7 @@ def landmark_bars(errors: dict[str, np.ndarray | None]) -> str:
     ]
     top = 1.1 * max(itertools.chain.from_iterable(means for *_, means in bars))
     axes = Axes((-0.5, len(FACE_PARTS) - 0.5), (0, top))
-    parts = axes.frame("part of the face", "error (%)", ())
+    parts = axes.frame("", "error (%)", ())
     width = 0.8 / len(bars)
     base = float(axes.y(0))
     for at, part in enumerate(FACE_PARTS):
