@@ -27,7 +27,7 @@ from synergynet.geometry.pose import Pose, compose_rotation
 from synergynet.video.tracking import Tracker, tight_box
 from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
 from utils.evaluation.metrics import landmark_nme
-from utils.synthetic.open_model import load_head
+from utils.synthetic.head import load_head
 from utils.synthetic.sets import Generator, decode_landmarks
 
 PEOPLE = (1, 7, 13)  # seeds

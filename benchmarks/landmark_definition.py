@@ -28,7 +28,7 @@ from synergynet.geometry.mirror import MIRRORED_LANDMARKS
 from synergynet.geometry.parameters import EXPR, SHAPE
 from utils.data.folders import OPEN_FOLDER
 from utils.preparation.landmark_model import LandmarkModel
-from utils.synthetic.open_model import load_head
+from utils.synthetic.head import load_head
 
 SAMPLES = 3000
 PRIOR_MM2 = 1.0  # squared landmark error, in mm^2, that one unit of a whitened coefficient costs

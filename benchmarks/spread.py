@@ -31,7 +31,7 @@ from utils.data.ddfa import read_crop
 from utils.data.folders import OPEN_FOLDER
 from utils.preparation.landmark_model import LandmarkModel
 from utils.synthetic.attributes import eye_distance, openings
-from utils.synthetic.open_model import load_head
+from utils.synthetic.head import load_head
 from utils.synthetic.sets import sample_labels
 
 SEED = 5

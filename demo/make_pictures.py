@@ -45,8 +45,8 @@ from utils.data.ddfa import (  # noqa: E402
     preprocess,
     read_crop,
 )
-from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS  # noqa: E402
-from utils.synthetic.open_model import BASE_VERTICES, load_head  # noqa: E402
+from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
+from utils.synthetic.head import BASE_VERTICES, load_head  # noqa: E402
 from utils.synthetic.portrait.makehuman import load_wardrobe  # noqa: E402
 from utils.synthetic.sets import Generator  # noqa: E402
 

@@ -11,7 +11,7 @@ from model_building import load_morphable
 from synergynet.geometry.mirror import MIRRORED_LANDMARKS
 from utils.data.folders import OPEN_FOLDER
 from utils.preparation.landmark_model import LandmarkModel
-from utils.synthetic.open_model import load_head
+from utils.synthetic.head import load_head
 
 
 @pytest.fixture(scope="module")

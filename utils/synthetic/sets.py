@@ -49,7 +49,7 @@ from utils.synthetic.attributes import (
     scene_attributes,
     write_attributes,
 )
-from utils.synthetic.open_model import BASE_VERTICES, OpenHead, load_head
+from utils.synthetic.head import BASE_VERTICES, OpenHead, load_head
 from utils.synthetic.portrait.geometry import project_to_crop
 from utils.synthetic.portrait.makehuman import load_wardrobe
 from utils.synthetic.portrait.projection import fit_face, perspective_camera, project

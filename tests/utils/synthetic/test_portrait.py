@@ -13,7 +13,7 @@ from model_building import load_morphable
 from synergynet import fileio
 from synergynet.geometry.parameters import POSE
 from utils.data.folders import OPEN_FOLDER
-from utils.synthetic.open_model import BASE_VERTICES, EYE_LEFT, SKIN, load_head
+from utils.synthetic.head import BASE_VERTICES, EYE_LEFT, SKIN, load_head
 from utils.synthetic.portrait.appearance import Look, linear
 from utils.synthetic.portrait.atlas import Atlas
 from utils.synthetic.portrait.camera import cut_off, photograph, photograph_perfectly

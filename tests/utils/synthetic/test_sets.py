@@ -22,7 +22,7 @@ from utils.data.ddfa import EvaluationCrops, TrainingCrops
 from utils.data.folders import OPEN_FOLDER
 from utils.evaluation.metrics import landmark_nme
 from utils.synthetic import sets
-from utils.synthetic.open_model import load_head
+from utils.synthetic.head import load_head
 from utils.synthetic.portrait import studio as studio_module
 from utils.synthetic.portrait.appearance import Look
 from utils.synthetic.portrait.geometry import project_to_crop

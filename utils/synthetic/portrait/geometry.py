@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from synergynet.drawing.rasterize import cover_pixels, rasterize_triangles
 from synergynet.geometry.parameters import IMG_SIZE
-from utils.synthetic.open_model import EYE_LEFT, EYE_RIGHT, SKIN, OpenHead
+from utils.synthetic.head import EYE_LEFT, EYE_RIGHT, SKIN, OpenHead
 from utils.synthetic.portrait.appearance import HAIRLINE_ANGLES, Look, Sheet
 from utils.synthetic.portrait.projection import project
 from utils.synthetic.portrait.surface import CANVAS, CLOTH, HAIR, SUPERSAMPLING, Surface

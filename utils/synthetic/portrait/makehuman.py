@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from synergynet import fileio
-from utils.synthetic.open_model import EYE_LEFT, SKIN, OpenHead
+from utils.synthetic.head import EYE_LEFT, SKIN, OpenHead
 from utils.synthetic.portrait.wardrobe import IRIS_SHARE, Garment, Texture, Wardrobe
 
 _TEXTURE_SIZE = 512

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from utils.synthetic.open_model import EYE_LEFT, EYE_RIGHT, MOUTH, SKIN, TEETH, TONGUE
+from utils.synthetic.head import EYE_LEFT, EYE_RIGHT, MOUTH, SKIN, TEETH, TONGUE
 from utils.synthetic.portrait.appearance import Look, linear
 from utils.synthetic.portrait.atlas import Atlas
 from utils.synthetic.portrait.geometry import HeadGeometry, height_above_hairline

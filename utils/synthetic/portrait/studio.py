@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from synergynet.geometry.parameters import IMG_SIZE
-from utils.synthetic.open_model import MOUTH, TEETH, OpenHead
+from utils.synthetic.head import MOUTH, TEETH, OpenHead
 from utils.synthetic.portrait.appearance import Look
 from utils.synthetic.portrait.camera import cut_off, photograph, photograph_perfectly
 from utils.synthetic.portrait.geometry import HeadGeometry

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from synergynet.geometry.parameters import IMG_SIZE
-from utils.synthetic.open_model import PARTS
+from utils.synthetic.head import PARTS
 
 SUPERSAMPLING = 1.0
 CANVAS = int(IMG_SIZE * SUPERSAMPLING)  # px; pictures are painted at this size

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from synergynet.drawing.rasterize import cover_pixels, rasterize
-from utils.synthetic.open_model import SKIN
+from utils.synthetic.head import SKIN
 from utils.synthetic.portrait.appearance import Look, linear
 from utils.synthetic.portrait.geometry import project_to_crop
 from utils.synthetic.portrait.light import Lights

@@ -10,7 +10,7 @@ from model_building import load_morphable
 from synergynet.fileio import run_command
 from synergynet.geometry.parameters import POSE
 from utils.data.folders import OPEN_FOLDER
-from utils.synthetic.open_model import load_head
+from utils.synthetic.head import load_head
 from utils.synthetic.portrait import studio
 from utils.synthetic.portrait.scene import BORDERS, WITHOUT, Scene
 from utils.synthetic.sets import INGREDIENTS, Generator

@@ -8,9 +8,8 @@ import pytest
 import scipy.io
 
 from model_building import load_morphable
-from synergynet.fileio import InputError
 from utils.data.folders import OPEN_FOLDER
-from utils.synthetic.open_model import EYE_LEFT, EYE_RIGHT, SKIN, load_head
+from utils.synthetic.head import load_head
 
 LEFT_RIGHT = [(0, 16), (8, 8), (17, 26), (27, 27), (36, 45), (39, 42), (48, 54), (60, 64)]
 
@@ -124,32 +123,6 @@ def test_people_grin(model, head, landmarks):
     half = len(grins) // 2  # random actions, then displays
     assert grins[half:].mean() > 0.15
     assert grins[:half].mean() < 0.05
-
-
-def test_held_out_people_are_others(head):
-    distance = np.linalg.norm(head.identities[None] - head.held_out_identities[:, None], axis=2)
-    assert distance.min() > 0.7
-
-
-def test_head_has_its_parts(head):
-    assert set(np.unique(head.part)) == set(range(6))
-    face_forward = head.mean[np.unique(head.triangles[head.part == SKIN])]
-    for eye, side in ((EYE_LEFT, 1), (EYE_RIGHT, -1)):
-        ball = head.mean[np.unique(head.triangles[head.part == eye])]
-        assert np.sign(ball[:, 0].mean()) == side
-        assert ball[:, 2].max() < face_forward[:, 2].max()
-
-
-def test_missing_head_is_one_clear_error(tmp_path):
-    with pytest.raises(InputError, match=r"head\.npz: file not found"):
-        load_head(tmp_path)
-
-
-def test_damaged_head_is_one_clear_error(tmp_path):
-    data = (OPEN_FOLDER / "head.npz").read_bytes()
-    (tmp_path / "head.npz").write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="not a readable head"):
-        load_head(tmp_path)
 
 
 @pytest.mark.skipif(

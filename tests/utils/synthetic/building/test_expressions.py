@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.synthetic.expressions import DISPLAYS, sample_displays
+from utils.synthetic.building.expressions import DISPLAYS, sample_displays
 
 SIDED = sorted({a for display in DISPLAYS.values() for a in display.actions if a != "jawOpen"})
 LABELS = ["jawOpen", "tongueOut", "eyeBlinkLeft", "eyeBlinkRight"]

