@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -32,37 +29,29 @@ from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE
 from utils.data.ddfa import (
     BENCHMARK,
-    EVAL,
-    LIST,
     OPEN_TEST_FOLDER,
     EvaluationCrops,
     Preset,
     default_test_folder,
 )
 from utils.data.folders import OPEN_FOLDER, ROOT, default_morphable_folder
-from utils.evaluation import metrics, plots
 from utils.evaluation.aflw import aflw_errors
 from utils.evaluation.corrupt import format_robustness, sweep
-from utils.evaluation.evaluation import (
-    Entry,
+from utils.evaluation.errors import image_errors, read_truth
+from utils.evaluation.pictures import write_pictures
+from utils.evaluation.printing import format_comparison, format_report
+from utils.evaluation.provenance import provenance
+from utils.evaluation.report import build_report
+from utils.evaluation.sources import (
     FileSource,
     NetworkSource,
     Prediction,
-    compare,
-    image_errors,
     network_source,
     read_predictions,
-    read_truth,
-    summarise,
 )
-from utils.evaluation.report import build_report
-from utils.evaluation.truth_overlay import draw_overlay
+from utils.evaluation.summary import Entry, compare, summarise
 from utils.inference.loading import load_model
 from utils.inference.regressor import ENGINES, choose_device
-
-N_OVERLAYS = 50
-SIGNIFICANT = 0.05
-
 
 # ---------------------------------------------------------------- scores
 
@@ -84,7 +73,7 @@ def evaluate(
         model: in any mode, on any device.
         data_folder: the test set.
         device, batch_size, workers, preset, flip, refined, engine: see
-            `evaluation.network_source`.
+            `sources.network_source`.
     Returns:
         The content of results/benchmark.json; `weights` is None, for the caller to name.
     Raises:
@@ -151,118 +140,6 @@ def _relative(path: str | os.PathLike) -> str:
     path = Path(path)
     inside = path.is_absolute() and path.is_relative_to(ROOT)
     return str(path.relative_to(ROOT) if inside else path)
-
-
-# ---------------------------------------------------------------- printing
-
-
-def format_report(result: dict[str, Any]) -> str:
-    """The published blocks to the letter, then what they leave out."""
-    lines = [metrics.format_nme(result["nme"])] if result["nme"] else []
-    if result["pose_mae"]:
-        lines.append(metrics.format_pose_mae(result["pose_mae"]))
-    lines.append("\nBeyond the published report:")
-    if exact := result["pose_mae_exact"]:
-        lines.append(metrics.format_angles("Mean MAE, exact decoding", exact))
-    every = result["pose_mae_all"]
-    if every and every["images"] != (exact or {}).get("images"):
-        title = f"Mean MAE, exact decoding, all {every['images']} labels"
-        lines.append(metrics.format_angles(title, every))
-    for key, title, unit in (
-        ("rotation", "Rotation error, geodesic", "degrees"),
-        ("shape_mm", "Shape error, RMS over vertices", "mm"),
-        ("expression_mm", "Expression error, RMS over vertices", "mm"),
-    ):
-        if entry := result[key]:
-            interval = _interval(entry["mean_95"])
-            lines.append(f"{title}: {entry['mean']:.3f} {unit} {interval}")
-    for key, title in (
-        ("nme", "NME"),
-        ("nme_reannotated", "NME, re-annotated labels"),
-        ("nme_3d", "NME in 3D"),
-        ("nme_aflw", "NME on AFLW, 21 points"),
-    ):
-        if entry := result[key]:
-            bins = ", ".join(
-                f"{label} {metrics.as_number(entry[name]):.3f}"
-                for name, label in metrics.BIN_LABELS.items()
-            )
-            lines.append(
-                f"{title}: {bins}, mean {entry['mean']:.3f} {_interval(entry['mean_95'])}, "
-                f"over images {entry['image_mean']:.3f} {_interval(entry['image_mean_95'])}"
-            )
-    if result["device"]:
-        lines.append(
-            f"{result['images']} images in {result['seconds']:.2f} s on {result['device']}: "
-            f"{result['images_per_second']:.0f} images/s, files to errors"
-        )
-    return "\n".join(lines)
-
-
-def _interval(bounds: tuple[float, float]) -> str:
-    return f"(95 %: {bounds[0]:.3f} to {bounds[1]:.3f})"
-
-
-COLUMNS = {
-    "NME": ("nme", "mean"),
-    "by image": ("nme", "image_mean"),
-    "re-annot.": ("nme_reannotated", "mean"),
-    "3D": ("nme_3d", "mean"),
-    "MAE": ("pose_mae", "mean"),
-    "exact": ("pose_mae_exact", "mean"),
-    "all": ("pose_mae_all", "mean"),
-    "geodesic": ("rotation", "mean"),
-}
-
-
-def format_comparison(entries: list[Entry], pairs: list[dict[str, Any]]) -> str:
-    """One line a model, then one line a pair: the difference and whether it may be chance."""
-    width = max(len(entry.name) for entry in entries)
-    lines = ["\nComparison (landmarks in percent, angles in degrees):"]
-    lines.append(" " * width + "".join(f"{title:>11}" for title in COLUMNS))
-    for entry in entries:
-        cells = [entry.result[key] and entry.result[key][field] for key, field in COLUMNS.values()]
-        numbers = "".join("          -" if cell is None else f"{cell:11.3f}" for cell in cells)
-        lines.append(f"{entry.name:<{width}}{numbers}")
-    for pair in pairs:
-        for key, title, unit in (("nme", "NME", "%"), ("pose_mae_exact", "exact MAE", "degrees")):
-            if test := pair[key]:
-                low, high = test["difference_95"]
-                verdict = "" if test["p_value"] < SIGNIFICANT else ", may be chance"
-                lines.append(
-                    f"{pair['first']} - {pair['second']}, {title}: "
-                    f"{test['difference']:+.3f} {unit} "
-                    f"(95 %: {low:+.3f} to {high:+.3f}; paired p = {test['p_value']:.4f}{verdict})"
-                )
-    return "\n".join(lines)
-
-
-# ---------------------------------------------------------------- pictures
-
-
-def write_pictures(output: Path, entries: list[Entry]) -> None:
-    """Write overlays 0.png ... 49.png of the first model, and ced.png and error_vs_yaw.png.
-
-    Overlays of an older run disappear. Models without landmarks have no pictures.
-    """
-    entries = [entry for entry in entries if entry.errors.nme is not None]
-    if not entries:
-        return
-    crops = entries[0].source.crops
-    count = min(N_OVERLAYS, len(crops))
-    batches = entries[0].source.predict(np.arange(count))
-    for index, prediction in enumerate(one for batch in batches for one in batch.split()):
-        fileio.write_image(output / f"{index}.png", draw_overlay(index, crops, prediction))
-    for index in range(count, N_OVERLAYS):
-        (output / f"{index}.png").unlink(missing_ok=True)
-    curves = {entry.name: 100 * entry.errors.nme for entry in entries}
-    if len(entries) == 1 and entries[0].errors.nme_reannotated is not None:
-        curves["re-annotated labels"] = 100 * entries[0].errors.nme_reannotated
-    title = f"{len(crops)} images of {_relative(crops.folder)}"
-    fileio.write_image(output / "ced.png", plots.cumulative_error_plot(curves, title))
-    nme = 100 * entries[0].errors.nme
-    plot = plots.error_against_yaw_plot(nme, crops.labels.yaw_deg, title)
-    fileio.write_image(output / "error_vs_yaw.png", plot)
 
 
 # ---------------------------------------------------------------- command
@@ -344,27 +221,6 @@ def main(args: argparse.Namespace) -> int:
     fileio.write_text(output / "report.html", page)
     print(f"numbers and pictures: {output}, all in one page: {output / 'report.html'}")
     return 0
-
-
-def provenance(entries: list[Entry], crops: EvaluationCrops) -> dict[str, str]:
-    """What makes a run repeatable: command, versions, and hashes of weights, face model, labels."""
-    facts = {
-        "command": f"python {' '.join(sys.argv)}",
-        "versions": f"Python {platform.python_version()}, PyTorch {torch.__version__}, "
-        f"NumPy {np.__version__}, OpenCV {cv2.__version__}",
-    }
-    if devices := {entry.result["device"] for entry in entries} - {None}:
-        facts["device"] = ", ".join(sorted(devices))
-    for entry in entries:
-        path = entry.result["weights"] or entry.result["predictions"]
-        facts[entry.name] = f"{Path(path).name}, SHA-256 {fileio.file_hash(path)}"
-        if morphable := entry.result.get("morphable"):
-            facts[entry.name] += f", face model {morphable['name']} {morphable['hash']}"
-    labels = [crops.folder / LIST, *sorted((crops.folder / EVAL).glob("*.npy"))]
-    facts["test set"] = f"{_relative(crops.folder)}: " + ", ".join(
-        f"{path.name} {fileio.file_hash(path)}" for path in labels
-    )
-    return facts
 
 
 def check_flags(args: argparse.Namespace) -> None:

@@ -19,8 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from synergynet import fileio
 from utils.data.ddfa import EVAL, OPEN_TEST_FOLDER, EvaluationCrops
-from utils.evaluation.evaluation import ImageErrors, image_errors, network_source, read_truth
+from utils.evaluation.errors import ImageErrors, image_errors, read_truth
 from utils.evaluation.intervals import bootstrap_interval
+from utils.evaluation.sources import network_source
 from utils.inference.loading import load_model
 from utils.inference.regressor import choose_device
 from utils.synthetic.attributes import ATTRIBUTES_FILE, read_attributes, values_in_order

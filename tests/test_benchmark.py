@@ -13,6 +13,7 @@ import scipy.io
 import torch
 
 import benchmark
+from benchmarks.speed import loading
 from model_building import SynergyNet, build_model, describe, published_state
 from synergynet import fileio
 from synergynet.face_model import MorphableModel
@@ -20,8 +21,9 @@ from synergynet.geometry.crop import crop_to_photo
 from synergynet.geometry.pose import decode_pose
 from utils.data.ddfa import BENCHMARK, IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops, preprocess
 from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
-from utils.evaluation.evaluation import image_errors, network_source, read_truth
-from utils.inference import loading
+from utils.evaluation.errors import image_errors, read_truth
+from utils.evaluation.printing import format_report
+from utils.evaluation.sources import network_source
 from utils.inference.regressor import make_regressor
 from utils.preparation import aflw2000
 
@@ -183,7 +185,7 @@ def test_absent_labels_are_null(model, data):
     assert result["nme_reannotated"] is None
     assert result["pose_mae"] is None
     assert result["pose_mae_exact"] is None
-    assert "orientation" not in benchmark.format_report(result)
+    assert "orientation" not in format_report(result)
 
 
 # ---------------------------------------------------------------- the command

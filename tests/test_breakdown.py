@@ -8,7 +8,7 @@ from benchmarks import breakdown
 from model_building import build_model, load_morphable, pack_weights
 from synergynet.fileio import run_command
 from utils.data.folders import OPEN_FOLDER
-from utils.evaluation.evaluation import ImageErrors
+from utils.evaluation.errors import ImageErrors
 from utils.synthetic.sets import write_test_set
 
 

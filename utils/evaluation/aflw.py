@@ -19,7 +19,8 @@ import torch
 from synergynet import fileio
 from utils.data.ddfa import EVAL, EvaluationCrops, read_crop
 from utils.evaluation import metrics
-from utils.evaluation.evaluation import NetworkSource, nme_with_intervals
+from utils.evaluation.sources import NetworkSource
+from utils.evaluation.summary import nme_with_intervals
 
 CROPS, LIST = "AFLW_GT_crop", "AFLW_GT_crop.list"
 POINTS_FILE = "AFLW_GT_pts21.npy"

@@ -20,7 +20,8 @@ from synergynet.geometry.parameters import IMG_SIZE
 from synergynet.photos.crops import network_crop
 from utils.data.ddfa import EvaluationCrops
 from utils.evaluation import metrics
-from utils.evaluation.evaluation import NetworkSource, Truth, image_errors
+from utils.evaluation.errors import Truth, image_errors
+from utils.evaluation.sources import NetworkSource
 
 LEVELS = ("mild", "medium", "strong")
 

@@ -22,7 +22,8 @@ from synergynet.geometry.parameters import IMG_SIZE
 from utils.data.ddfa import CROPS, EvaluationCrops, EvaluationLabels, read_crop
 from utils.evaluation import charts, metrics
 from utils.evaluation.corrupt import Robustness
-from utils.evaluation.evaluation import Entry, Prediction
+from utils.evaluation.sources import Prediction
+from utils.evaluation.summary import Entry
 
 N_GALLERY = 6  # images in each of the best, median and worst
 JPEG_QUALITY = 90
@@ -75,7 +76,7 @@ def build_report(
 
     Args:
         entries: the models, the first one in the galleries.
-        pairs: what `evaluation.compare` said of two of them, with their names `first` and `second`.
+        pairs: what `summary.compare` said of two of them, with their names `first` and `second`.
         crops: the test set.
         robustness: of models whose images were damaged; may be empty.
         provenance: versions, hashes, command, by title.

@@ -9,7 +9,7 @@ from synergynet.geometry.crop import crop_to_photo
 from utils.data.ddfa import EVAL
 from utils.evaluation import aflw, metrics
 from utils.evaluation.aflw import AflwCrops, aflw_errors
-from utils.evaluation.evaluation import NetworkSource
+from utils.evaluation.sources import NetworkSource
 
 COUNT = 5
 BOX = np.array([10.0, 20, 250, 200])

@@ -10,7 +10,8 @@ from synergynet.geometry.crop import photo_to_crop
 from utils.data.ddfa import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
 from utils.evaluation import corrupt
 from utils.evaluation.corrupt import BOX_JITTER, DAMAGES, LEVELS, DamagedCrops, sweep
-from utils.evaluation.evaluation import NetworkSource, read_truth
+from utils.evaluation.errors import read_truth
+from utils.evaluation.sources import NetworkSource
 
 COUNT = 5
 

@@ -11,15 +11,10 @@ from synergynet import fileio
 from utils.data.ddfa import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
 from utils.evaluation import charts
 from utils.evaluation.corrupt import Robustness
-from utils.evaluation.evaluation import (
-    Entry,
-    compare,
-    image_errors,
-    read_predictions,
-    read_truth,
-    summarise,
-)
+from utils.evaluation.errors import image_errors, read_truth
 from utils.evaluation.report import build_report
+from utils.evaluation.sources import read_predictions
+from utils.evaluation.summary import Entry, compare, summarise
 
 COUNT = 40
 

@@ -7,8 +7,8 @@ from synergynet import fileio
 from synergynet.drawing import lines
 from synergynet.geometry.pose import Pose
 from utils.data.ddfa import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
-from utils.evaluation import truth_overlay
-from utils.evaluation.evaluation import Prediction
+from utils.evaluation import pictures
+from utils.evaluation.sources import Prediction
 
 
 def one_dot(folder) -> EvaluationCrops:
@@ -27,12 +27,12 @@ def one_dot(folder) -> EvaluationCrops:
 def test_a_label_is_drawn_on_what_it_names(tmp_path):
     crops = one_dot(tmp_path)
     prediction = Prediction(landmarks=crops.labels.landmarks + 5)
-    picture = truth_overlay.draw_overlay(0, crops, prediction)
-    scale = truth_overlay.OVERLAY_PX // 120
-    right = picture[: truth_overlay.OVERLAY_PX, -truth_overlay.OVERLAY_PX :]
+    picture = pictures.draw_overlay(0, crops, prediction)
+    scale = pictures.OVERLAY_PX // 120
+    right = picture[: pictures.OVERLAY_PX, -pictures.OVERLAY_PX :]
     shown = right[70 * scale : 71 * scale, 30 * scale : 31 * scale]
     assert shown.mean() > 200  # the landmark's white dot covers the white pixel
-    left = picture[: truth_overlay.OVERLAY_PX, : truth_overlay.OVERLAY_PX]
+    left = picture[: pictures.OVERLAY_PX, : pictures.OVERLAY_PX]
     moved = left[75 * scale : 76 * scale, 35 * scale : 36 * scale]
     assert moved.mean() > 200
 
@@ -42,11 +42,11 @@ def test_axes_are_drawn_when_there_is_a_rotation(tmp_path):
     landmarks = crops.labels.landmarks
     pose = Pose(*torch.zeros(3, 1))
     with_axes = Prediction(landmarks, torch.eye(3)[None], pose, pose)
-    pictures = [truth_overlay.draw_overlay(0, crops, p) for p in (Prediction(landmarks), with_axes)]
-    red = [(picture == lines.AXES_BGR[0]).all(axis=2).sum() for picture in pictures]
+    drawn = [pictures.draw_overlay(0, crops, p) for p in (Prediction(landmarks), with_axes)]
+    red = [(picture == lines.AXES_BGR[0]).all(axis=2).sum() for picture in drawn]
     assert red[0] < red[1]
 
 
 def test_captions_round_every_kind_of_float():
-    text = truth_overlay._angles(np.float32(65.6), -0.04, 18)
+    text = pictures._angles(np.float32(65.6), -0.04, 18)
     assert text == "yaw 65.6, pitch 0.0, roll 18.0 degrees"
