@@ -50,6 +50,7 @@ from utils.evaluation.sources import (
     read_predictions,
 )
 from utils.evaluation.summary import Entry, compare, summarise
+from utils.inference.arguments import add_device, add_network, each_network, unique_names
 from utils.inference.loading import load_model
 from utils.inference.regressor import ENGINES, choose_device
 
@@ -148,34 +149,21 @@ def _relative(path: str | os.PathLike) -> str:
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    several = {"nargs": "+", "metavar": "FILE"}
-    add("-w", "--weights", **several, default=[], help="checkpoints: published, ours, 3DDFA_V2's")
+    add_network(parser, weights=[], several=True)
+    add_device(parser)
     add(
         "--predictions",
-        **several,
+        nargs="+",
+        metavar="FILE",
         default=[],
         help="other models' .npz: params (N, 62), landmarks (N, 2 or 3, 68) in photo px or "
         "angles_deg (N, 3) pitch, yaw, roll",
     )
-    per_model = "; one for all weights, or one each, where auto is the default"
-    add("-a", "--arch", nargs="+", help=f"default: the checkpoint's, else mobilenet_v2{per_model}")
-    add("-d", "--device", default="auto", help="auto, cpu, cuda or a number (default: %(default)s)")
     add("--engine", default="auto", choices=ENGINES, help="default: %(default)s, the fastest here")
     add("--data", help="aflw2000_data folder (default: real data when there, else the open set)")
-    add(
-        "--morphable",
-        nargs="+",
-        metavar="DIR",
-        help=f"3dmm_data folder (default: the checkpoint's, real or open){per_model}",
-    )
     add("--output", default="results", help="folder for numbers and pictures (default: results)")
     add("--batch-size", type=int, default=64, help="default: %(default)s")
     add("--workers", type=int, default=2, help="loading processes (default: %(default)s)")
-    add(
-        "--whitening",
-        **several,
-        help=f"parameter mean and std, for weights that carry none (3DDFA_V2){per_model}",
-    )
     add("--flip", action="store_true", help="average with the mirror image's prediction")
     add("--refined", action="store_true", help="score the refiner's landmarks")
     add("--corrupt", action="store_true", help="score damaged images too: 6 kinds, 3 levels")
@@ -242,13 +230,7 @@ def check_flags(args: argparse.Namespace) -> None:
     for flag in ("flip", "refined", "corrupt"):
         if getattr(args, flag) and not args.weights:
             raise fileio.InputError(f"--{flag} runs a network; pass its weights with -w")
-    for flag in ("arch", "morphable", "whitening"):
-        values = getattr(args, flag) or []
-        if len(values) not in (0, 1, len(args.weights)):
-            raise fileio.InputError(
-                f"--{flag}: {len(values)} values for {len(args.weights)} weights; "
-                f"give one for all, or one each"
-            )
+    each_network(args)
 
 
 def score_all(
@@ -256,14 +238,10 @@ def score_all(
 ) -> Iterator[Entry]:
     """The entries of all weights and prediction files, in the order of the flags."""
     names = unique_names([*args.weights, *args.predictions])
-    per_model = (
-        _one_each(values, len(args.weights))
-        for values in (args.arch, args.morphable, args.whitening)
-    )
-    for weights, arch, morphable, whitening in zip(args.weights, *per_model, strict=True):
-        model = load_model(weights, arch, morphable, whitening)
+    for files in each_network(args):
+        model = load_model(*files)
         print(
-            f"weights {weights}, arch {model.arch}, "
+            f"weights {files.weights}, arch {model.arch}, "
             f"morphable model {model.morphable_id['name']}, test set {_relative(crops.folder)}"
         )
         source = network_source(
@@ -277,7 +255,7 @@ def score_all(
             engine=args.engine,
         )
         facts = describe_model(model, device, BENCHMARK, args.flip, args.refined)
-        yield score(names[weights], source, model, facts | {"weights": str(weights)})
+        yield score(names[files.weights], source, model, facts | {"weights": str(files.weights)})
     for path in args.predictions:
         folder = (args.morphable or [default_morphable_folder()])[0]
         face = build_model("mobilenet_025", morphable=load_morphable(folder))  # decodes only
@@ -285,19 +263,6 @@ def score_all(
         print(f"predictions {path}, test set {_relative(crops.folder)}")
         facts = {"weights": None, "predictions": str(path), "device": None}
         yield score(names[path], source, face, facts)
-
-
-def _one_each(values: list[str] | None, count: int) -> list[str | None]:
-    """A flag's value for each of `count` weights; None stands for the default."""
-    values = [None if value == "auto" else value for value in values or ["auto"]]
-    return values * count if len(values) == 1 else values
-
-
-def unique_names(paths: list[str]) -> dict[str, str]:
-    """Short names by path: file names without suffix, whole paths where those are the same."""
-    stems = {path: Path(path).name.split(".")[0] for path in paths}
-    counts = list(stems.values())
-    return {path: stem if counts.count(stem) == 1 else path for path, stem in stems.items()}
 
 
 if __name__ == "__main__":

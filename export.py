@@ -19,6 +19,7 @@ from model_building import SynergyNet
 from synergynet import fileio
 from synergynet.weights import write_weights
 from utils.data.ddfa import BENCHMARK, IN_THE_WILD, benchmark_preset
+from utils.inference.arguments import add_network, network_files
 from utils.inference.export import FORMATS, OUTPUTS, FaceGraph, to_onnx
 from utils.inference.loading import load_model
 
@@ -34,7 +35,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("-w", "--weights", required=True, help="checkpoint: published, ours, or 3DDFA_V2's")
+    add_network(parser, required=True)
     add(
         "--format",
         choices=[*FORMATS, RUNTIME],
@@ -55,16 +56,13 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="what the graph does to its images: none takes float ones that are pre-processed; the "
         "others take uint8 BGR, benchmark with the 5-px black border (default: %(default)s)",
     )
-    add("-a", "--arch", help="default: the checkpoint's, else mobilenet_v2")
-    add("--morphable", help="3dmm_data folder (default: the checkpoint's, real or open)")
-    add("--whitening", help="parameter mean and std, for weights that carry none (3DDFA_V2)")
     return parser
 
 
 def main(args: argparse.Namespace) -> int:
     decoded = [name for name in args.decoded.split(",") if name]
     fileio.make_output_folder(Path(args.output).parent)
-    model = load_model(args.weights, args.arch, args.morphable, args.whitening)
+    model = load_model(*network_files(args))
     if args.format == RUNTIME:
         return export_for_runtime(model, args)
     graph = FaceGraph(model, dict.fromkeys(["params", *decoded]), PREPROCESS[args.preprocess])

@@ -32,7 +32,6 @@ from torch.utils.data import DataLoader
 
 import benchmark
 import model_building
-from backbone_nets import BACKBONES
 from loss_definition import SynergyLoss
 from model_building import SynergyNet, load_morphable
 from synergynet import fileio
@@ -40,6 +39,7 @@ from synergynet.morphable_folder import WHITENING_FILE, read_whitening
 from utils.data import ddfa
 from utils.data.folders import default_morphable_folder
 from utils.data.mirror import mirror_targets
+from utils.inference.arguments import add_network
 from utils.inference.loading import lacks_whitening, load_model
 from utils.training import checkpoint, parallel
 from utils.training.optimization import (
@@ -83,12 +83,11 @@ def get_args_parser() -> argparse.ArgumentParser:
     """The published script's flags and ours; defaults are the published settings."""
     parser = argparse.ArgumentParser(description="Train SynergyNet")
     add = parser.add_argument
-    add("--arch", default="mobilenet_v2", help=f"{', '.join(BACKBONES)} or timm:NAME")
+    add_network(parser, arch="mobilenet_v2", what="checkpoint to start from")
     add("--recipe", default="paper", choices=model_building.RECIPES, help="see README, 'Recipes'")
     add("--root", default="train_aug_120x120", help="folder of the crops, or a packed file of them")
     add("--filelists-train", default="3dmm_data/train_aug_120x120.list.train", help="their names")
     add("--param-fp-train", default="3dmm_data/param_all_norm_v201.pkl", help="whitened targets")
-    add("--morphable", help="3DMM folder; default: 3dmm_data when complete, else 3dmm_data/open")
     add("--validation", help="folder like aflw2000_data that chooses the best weights; never a test"
         " set. Default: none are chosen, the test set is reported")  # fmt: skip
     add("--batch-size", type=int, default=1024, help="images a step over all devices (%(default)s)")
@@ -113,8 +112,6 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--save_val_freq", type=int, default=10, help="epochs between checkpoints (%(default)s)")
     add("--save-freq", type=int, default=500, help="steps between saves of PREFIX_last (500)")
     add("--resume", default="", help="checkpoint to go on from; auto: PREFIX_last, if there is one")
-    add("--weights", default="", help="weights to start from: published, ours, any checkpoint")
-    add("--whitening", default="", help="of --weights that carry none, 3DDFA_V2's: its .pkl")
     add("--test_initial", action="store_true", help="validate before training")
     add("--print-freq", type=int, default=50, help="steps between lines of the log (%(default)s)")
     add("--log-file", default="", help="also write the log here")

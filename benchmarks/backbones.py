@@ -22,6 +22,7 @@ from loss_definition import SynergyLoss
 from model_building import SynergyNet, build_model
 from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE
+from utils.inference.arguments import add_device
 from utils.inference.regressor import choose_device, make_regressor
 from utils.training import optimization
 
@@ -62,7 +63,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--archs", nargs="+", default=ARCHS, help=f"default: {' '.join(ARCHS)}")
     add("--batch", type=int, default=32, help="images (default: %(default)s)")
     add("--repeats", type=int, default=5, help="timed runs (default: %(default)s)")
-    add("--device", default="auto", help="auto, cpu, cuda or a number")
+    add_device(parser)
     return parser
 
 

@@ -22,6 +22,7 @@ from utils.data.ddfa import EVAL, OPEN_TEST_FOLDER, EvaluationCrops
 from utils.evaluation.errors import ImageErrors, image_errors, read_truth
 from utils.evaluation.intervals import bootstrap_interval
 from utils.evaluation.sources import network_source
+from utils.inference.arguments import add_device, add_network, network_files
 from utils.inference.loading import load_model
 from utils.inference.regressor import choose_device
 from utils.synthetic.attributes import ATTRIBUTES_FILE, read_attributes, values_in_order
@@ -65,18 +66,17 @@ def format_failures(errors: ImageErrors) -> str:
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("-w", "--weights", required=True, help="checkpoint")
+    add_network(parser, required=True)
+    add_device(parser)
     add("--data", default=str(OPEN_TEST_FOLDER), help="test set (default: the open one)")
-    add("--morphable", help="3DMM folder (default: the checkpoint's)")
     add("--flip", action="store_true", help="average with the mirror image's prediction")
-    add("-d", "--device", default="auto", help="auto, cpu, cuda or a number")
     return parser
 
 
 def main(args: argparse.Namespace) -> int:
     crops = EvaluationCrops(args.data)
     attributes = read_attributes(crops.folder / EVAL / ATTRIBUTES_FILE, crops.names)
-    model = load_model(args.weights, morphable=args.morphable)
+    model = load_model(*network_files(args))
     device = choose_device(args.device)
     source = network_source(model, crops, device, flip=args.flip, engine="torch")
     errors = image_errors(source.predict(), read_truth(crops, model))

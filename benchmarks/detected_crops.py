@@ -20,9 +20,11 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from synergy3DMM import OPEN_WEIGHTS, SynergyNet
+from synergy3DMM import SynergyNet
 from synergynet import fileio
+from utils.data.folders import OPEN_WEIGHTS
 from utils.evaluation.metrics import landmark_nme
+from utils.inference.arguments import add_device, add_network, network_files
 from utils.preparation.aflw2000 import find_labelled_photos, read_labelled_photo
 
 
@@ -50,25 +52,16 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--photos", required=True, help="folder of .jpg files with their .mat")
-    add("-w", "--weights", default=str(OPEN_WEIGHTS), help="default: the open ones")
-    add("-a", "--arch", help="default: the checkpoint's, else mobilenet_v2")
-    add("--morphable", help="3DMM folder (default: the checkpoint's)")
-    add("--whitening", help="param_whitening.pkl that the weights were trained with")
-    add("-d", "--device", default="auto", help="auto, cpu, cuda or a number")
+    add_network(parser, weights=str(OPEN_WEIGHTS))
+    add_device(parser)
     add("--detector", default="auto", help="as singleImage.py's (%(default)s)")
     return parser
 
 
 def main(args: argparse.Namespace) -> int:
     photos = find_labelled_photos(args.photos)
-    once = SynergyNet(
-        args.weights,
-        args.device,
-        arch=args.arch,
-        morphable=args.morphable,
-        whitening=args.whitening,
-        detector=args.detector,
-    )
+    files = network_files(args)
+    once = SynergyNet(**files._asdict(), device=args.device, detector=args.detector)
     twice = copy.copy(once)  # the same network
     twice.refine_crop = True
     scores = np.array([errors(photo, once, twice) for photo in tqdm(photos, disable=None)])

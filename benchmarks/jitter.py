@@ -24,9 +24,10 @@ from synergynet import fileio
 from synergynet.geometry.crop import CROP_FACTOR, crop_to_photo
 from synergynet.geometry.parameters import IMG_SIZE, N_POSE
 from synergynet.geometry.pose import Pose, compose_rotation
-from synergynet.video.tracking import Tracker, tight_box
+from synergynet.video.tracking import Tracker
 from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
 from utils.evaluation.metrics import landmark_nme
+from utils.inference.arguments import add_device, add_network, network_files
 from utils.synthetic.head import load_head
 from utils.synthetic.labels import decode_landmarks
 from utils.synthetic.pictures import Generator
@@ -97,7 +98,8 @@ def lag_ms(predicted: np.ndarray, truth: np.ndarray, fps: float) -> float:
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("-w", "--weights", default=str(OPEN_WEIGHTS), help="default: the open ones")
+    add_network(parser, weights=str(OPEN_WEIGHTS))
+    add_device(parser)
     add("--frames", type=int, default=125, help="default: %(default)s")
     add("--fps", type=float, default=25.0, help="default: %(default)s")
     add("--noise", type=float, default=6.0, help="grey levels (default: %(default)s)")
@@ -109,8 +111,12 @@ def main(args: argparse.Namespace) -> int:
     scores: dict[str, list[list[float]]] = {"as it comes": [], "smoothed": []}
     for seed in PEOPLE:
         frames, truth = make_clip(args.frames, args.fps, args.noise, seed)
-        boxes = np.column_stack([tight_box(truth[:1]), [1.0]])
-        net = SynergyNet(args.weights, detector=lambda frame, boxes=boxes: boxes)
+        boxes = np.column_stack([tight_boxes(truth[:1]), [1.0]])
+        net = SynergyNet(
+            **network_files(args)._asdict(),
+            device=args.device,
+            detector=lambda frame, boxes=boxes: boxes,
+        )
         for name, smooth in (("as it comes", False), ("smoothed", True)):
             found = track(net, frames, args.fps, smooth)
             nme = 100 * landmark_nme(found, truth).mean()

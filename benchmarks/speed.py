@@ -41,6 +41,7 @@ from synergynet.geometry.parameters import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARA
 from synergynet.photos.crops import network_crop
 from utils.data import ddfa
 from utils.data.packed import write_packed
+from utils.inference.arguments import add_device
 from utils.inference.regressor import choose_device, make_regressor
 from utils.training import optimization
 from utils.training.progress import Progress
@@ -301,7 +302,7 @@ def photo_stages(folder: Path, device: str) -> dict[str, Callable[[], object]]:
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--device", default="auto", help="auto, cpu, cuda or a number")
+    add_device(parser)
     add("--repeats", type=int, default=9, help="timed runs of each side (default: %(default)s)")
     add("--inference-batches", type=int, nargs="+", default=[1, 64], help="default: 1 64")
     add("--training-batch", type=int, help="default: 128 on a CPU, 1024 on a GPU")

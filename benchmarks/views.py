@@ -21,7 +21,6 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmark import unique_names
 from synergy3DMM import SynergyNet
 from synergynet import fileio
 from synergynet.geometry.mirror import mirror_landmarks
@@ -31,6 +30,7 @@ from utils.data.ddfa import BENCHMARK
 from utils.data.folders import OPEN_WEIGHTS
 from utils.evaluation.intervals import bootstrap_interval
 from utils.evaluation.metrics import landmark_nme
+from utils.inference.arguments import add_device, add_network, each_network, unique_names
 from utils.preparation.aflw2000 import find_labelled_photos, read_labelled_photo
 
 # A view differs from the benchmark's crop by at most
@@ -110,11 +110,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--photos", required=True, help="folder of .jpg files with their .mat")
-    add("-w", "--weights", nargs="+", default=[str(OPEN_WEIGHTS)], help="default: the open ones")
-    add("-a", "--arch", help="default: the checkpoints', else mobilenet_v2")
-    add("--morphable", help="3DMM folder (default: the checkpoints')")
-    add("--whitening", help="param_whitening.pkl that the weights were trained with")
-    add("-d", "--device", default="auto", help="auto, cpu, cuda or a number")
+    add_network(parser, weights=[str(OPEN_WEIGHTS)], several=True)
+    add_device(parser)
     add("--views", type=int, default=32, help="of each photo (%(default)s)")
     add("--seed", type=int, default=0, help="of the views (%(default)s)")
     return parser
@@ -124,15 +121,14 @@ def main(args: argparse.Namespace) -> int:
     fileio.require_at_least(args, {"--views": 2, "--seed": 0})
     photos = find_labelled_photos(args.photos)
     rows = []
-    for weights, name in unique_names(args.weights).items():
-        network = SynergyNet(
-            weights, args.device, args.morphable, arch=args.arch, whitening=args.whitening
-        )
+    names = unique_names(args.weights)
+    for files in each_network(args):
+        network = SynergyNet(**files._asdict(), device=args.device)
         scores = [
             errors(network, photo, args.views, (args.seed, index))
             for index, photo in enumerate(tqdm(photos, disable=None))
         ]
-        rows.append(f"| {name} | {format_scores(np.stack(scores))} |")
+        rows.append(f"| {names[files.weights]} | {format_scores(np.stack(scores))} |")
     print(f"{len(photos)} photos, NME, mean of images, %\n")
     print(f"| weights | benchmark's crop | mirrored | all {args.views} views | 95 % |")
     print("|---|---:|---:|---:|---:|", *rows, sep="\n")

@@ -262,11 +262,6 @@ def test_refined_landmarks_are_scored_when_asked(model, data):
     assert (plain["refined"], refined["refined"]) == (False, True)
 
 
-def test_names_are_short_where_they_can_be():
-    names = benchmark.unique_names(["a/best.pth.tar", "b/best.pth.tar", "c/other.npz"])
-    assert list(names.values()) == ["a/best.pth.tar", "b/best.pth.tar", "other"]
-
-
 def test_whitening_replaces_the_checkpoints(command, tmp_path):
     stored = fileio.read_pickle(Path(command["morphable"]) / "param_whitening.pkl")
     other = {"mean": stored["param_mean"] + 1, "std": stored["param_std"]}
