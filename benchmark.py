@@ -27,14 +27,9 @@ from tqdm import tqdm
 from model_building import SynergyNet, build_model, load_morphable
 from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE
-from utils.data.ddfa import (
-    BENCHMARK,
-    OPEN_TEST_FOLDER,
-    EvaluationCrops,
-    Preset,
-    default_test_folder,
-)
+from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops, default_test_folder
 from utils.data.folders import OPEN_FOLDER, ROOT, default_morphable_folder
+from utils.data.preprocessing import BENCHMARK, Preset
 from utils.evaluation.aflw import aflw_errors
 from utils.evaluation.corrupt import format_robustness, sweep
 from utils.evaluation.errors import image_errors, read_truth

@@ -18,7 +18,7 @@ from pathlib import Path
 from model_building import SynergyNet
 from synergynet import fileio
 from synergynet.weights import write_weights
-from utils.data.ddfa import BENCHMARK, IN_THE_WILD, benchmark_preset
+from utils.data.preprocessing import BENCHMARK, IN_THE_WILD, benchmark_preset
 from utils.inference.arguments import add_network, network_files
 from utils.inference.export import FORMATS, OUTPUTS, FaceGraph, to_onnx
 from utils.inference.loading import load_model

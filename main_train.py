@@ -36,9 +36,12 @@ from loss_definition import SynergyLoss
 from model_building import SynergyNet, load_morphable
 from synergynet import fileio
 from synergynet.morphable_folder import WHITENING_FILE, read_whitening
-from utils.data import ddfa
+from utils.data import evaluation_crops
+from utils.data.evaluation_crops import AFLW2000_FOLDER, OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.folders import default_morphable_folder
 from utils.data.mirror import mirror_targets
+from utils.data.preprocessing import TRAIN, preprocess
+from utils.data.training_crops import Batch, TrainingCrops, training_loader
 from utils.inference.arguments import add_network
 from utils.inference.loading import lacks_whitening, load_model
 from utils.training import checkpoint, parallel
@@ -156,7 +159,7 @@ def train_one_epoch(
     network: torch.nn.Module,
     criterion: SynergyLoss,
     guard: GuardedStep,
-    batches: Iterable[ddfa.Batch],
+    batches: Iterable[Batch],
     progress: Progress,
     *,
     names: list[str],
@@ -199,7 +202,7 @@ def train_one_epoch(
             torch.manual_seed(step_seed(*seed, step, rank + part * progress.world_size))
             images = batch.images[part::accumulate].to(device, non_blocking=True)
             targets = batch.params_w[part::accumulate].to(device, non_blocking=True)  # (B, 62)
-            inputs = ddfa.preprocess(images, ddfa.TRAIN)  # (B, 3, 120, 120)
+            inputs = preprocess(images, TRAIN)  # (B, 3, 120, 120)
             with _gradients_stay_here(network, part < accumulate - 1):
                 with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                     outputs = network(inputs)
@@ -233,13 +236,13 @@ def unwrap(network: torch.nn.Module) -> SynergyNet:
 
 def validation_folder(args: argparse.Namespace) -> tuple[Path, bool]:
     """Where to validate, and whether that may choose weights: never on a test set."""
-    folder = Path(args.validation or ddfa.default_test_folder())
-    test_sets = (ddfa.AFLW2000_FOLDER, ddfa.OPEN_TEST_FOLDER)
+    folder = Path(args.validation or evaluation_crops.default_test_folder())
+    test_sets = (AFLW2000_FOLDER, OPEN_TEST_FOLDER)
     chooses = all(folder.resolve() != test.resolve() for test in test_sets)
     return folder, chooses and bool(args.validation)
 
 
-def load_crops(args: argparse.Namespace, model: SynergyNet) -> ddfa.TrainingCrops:
+def load_crops(args: argparse.Namespace, model: SynergyNet) -> TrainingCrops:
     """The training set that the flags name, for a model.
 
     Raises:
@@ -250,7 +253,7 @@ def load_crops(args: argparse.Namespace, model: SynergyNet) -> ddfa.TrainingCrop
             f"{args.filelists_train}: no training data here; `bash train_script.sh` makes a "
             f"synthetic set, README, 'Training', says where real data goes"
         )
-    crops = ddfa.TrainingCrops(args.root, args.filelists_train, args.param_fp_train, args.seed)
+    crops = TrainingCrops(args.root, args.filelists_train, args.param_fp_train, args.seed)
     if len(crops) < args.batch_size:
         raise fileio.InputError(
             f"--batch-size {args.batch_size}: there are {len(crops)} images only"
@@ -378,7 +381,7 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
             f"more, in each of {parts} parts ({world_size} devices x --accumulate)"
         )
     validation, chooses = validation_folder(args)
-    ddfa.EvaluationCrops(validation)  # a missing folder must not show after hours of training
+    EvaluationCrops(validation)  # a missing folder must not show after hours of training
     model = start_model(args, device)
     optimizer = build_optimizer(model, args.base_lr, args.optimizer)
     averaged = None
@@ -416,9 +419,7 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
     )
 
     def loader(epoch: int, start: int = 0) -> DataLoader:
-        return ddfa.training_loader(
-            crops, args.batch_size, epoch, args.workers, rank, world_size, start
-        )
+        return training_loader(crops, args.batch_size, epoch, args.workers, rank, world_size, start)
 
     def validate(name: str, weights: SynergyNet, folder: Path, prefix: str = "") -> float:
         report = benchmark.evaluate(weights, folder, device, workers=args.workers)
@@ -485,7 +486,7 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
         checkpoint.save_weights(path, result)
         log.info(f"saved {path}: the weights alone, in half precision")
         if chooses:
-            test = ddfa.default_test_folder()
+            test = evaluation_crops.default_test_folder()
             validate(f"last weights, epoch {args.epochs}", result, test, "test_")
             best = snapshot.with_name(BEST)
             chosen = load_model(best, morphable=args.morphable)

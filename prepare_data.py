@@ -344,7 +344,7 @@ def _write_training_set(
 def pack(args: argparse.Namespace) -> int:
     """All crops of a training set in one memory-mapped file, for faster loading."""
     from synergynet.fileio import read_list
-    from utils.data.ddfa import read_crop
+    from utils.data.loader import read_crop
     from utils.data.packed import check_packed, write_packed
 
     names = read_list(args.list)

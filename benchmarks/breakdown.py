@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from synergynet import fileio
-from utils.data.ddfa import EVAL, OPEN_TEST_FOLDER, EvaluationCrops
+from utils.data.evaluation_crops import EVAL, OPEN_TEST_FOLDER, EvaluationCrops
 from utils.evaluation.errors import ImageErrors, image_errors, read_truth
 from utils.evaluation.intervals import bootstrap_interval
 from utils.evaluation.sources import network_source

@@ -28,8 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import benchmark
 from model_building import SynergyNet
 from synergynet import fileio
-from utils.data.ddfa import (
-    BENCHMARK,
+from utils.data.evaluation_crops import (
     CROPS,
     EVAL,
     LIST,
@@ -39,6 +38,7 @@ from utils.data.ddfa import (
     write_labels,
 )
 from utils.data.folders import OPEN_WEIGHTS
+from utils.data.preprocessing import BENCHMARK
 from utils.evaluation import metrics
 from utils.inference.loading import load_model
 

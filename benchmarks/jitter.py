@@ -24,7 +24,7 @@ from synergynet import fileio
 from synergynet.geometry.crop import CROP_FACTOR, crop_to_photo
 from synergynet.geometry.parameters import IMG_SIZE, N_POSE
 from synergynet.geometry.pose import Pose, compose_rotation
-from synergynet.video.tracking import Tracker
+from synergynet.video.tracking import Tracker, tight_box
 from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
 from utils.evaluation.metrics import landmark_nme
 from utils.inference.arguments import add_device, add_network, network_files
@@ -111,7 +111,7 @@ def main(args: argparse.Namespace) -> int:
     scores: dict[str, list[list[float]]] = {"as it comes": [], "smoothed": []}
     for seed in PEOPLE:
         frames, truth = make_clip(args.frames, args.fps, args.noise, seed)
-        boxes = np.column_stack([tight_boxes(truth[:1]), [1.0]])
+        boxes = np.column_stack([tight_box(truth[:1]), [1.0]])
         net = SynergyNet(
             **network_files(args)._asdict(),
             device=args.device,

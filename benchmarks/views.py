@@ -26,8 +26,8 @@ from synergynet import fileio
 from synergynet.geometry.mirror import mirror_landmarks
 from synergynet.geometry.parameters import IMG_SIZE
 from synergynet.photos.crops import network_crop
-from utils.data.ddfa import BENCHMARK
 from utils.data.folders import OPEN_WEIGHTS
+from utils.data.preprocessing import BENCHMARK
 from utils.evaluation.intervals import bootstrap_interval
 from utils.evaluation.metrics import landmark_nme
 from utils.inference.arguments import add_device, add_network, each_network, unique_names

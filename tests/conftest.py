@@ -17,7 +17,7 @@ import torch
 from model_building import SynergyNet
 from synergynet import fileio
 from synergynet.face_model import MorphableModel
-from utils.data.ddfa import OPEN_TEST_FOLDER, EvaluationCrops
+from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.folders import ROOT
 
 FIXTURES = Path(__file__).parent / "fixtures"

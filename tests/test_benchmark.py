@@ -19,8 +19,9 @@ from synergynet import fileio
 from synergynet.face_model import MorphableModel
 from synergynet.geometry.crop import crop_to_photo
 from synergynet.geometry.pose import decode_pose
-from utils.data.ddfa import BENCHMARK, IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops, preprocess
+from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
+from utils.data.preprocessing import BENCHMARK, IN_THE_WILD, preprocess
 from utils.evaluation.errors import image_errors, read_truth
 from utils.evaluation.printing import format_report
 from utils.evaluation.sources import network_source

@@ -17,8 +17,10 @@ import main_train
 from model_building import build_model, load_morphable, load_weights, read_checkpoint
 from synergynet import fileio
 from synergynet.morphable_folder import WHITENING_FILE
-from utils.data import ddfa
+from utils.data import evaluation_crops
+from utils.data.evaluation_crops import OPEN_TEST_FOLDER
 from utils.data.folders import ROOT
+from utils.data.preprocessing import preprocess
 from utils.inference.loading import load_model
 from utils.training import checkpoint, optimization
 
@@ -52,7 +54,7 @@ def data(reference, morphable_folder, tmp_path_factory):
 @pytest.fixture
 def flags(data, morphable_folder, tmp_path, monkeypatch):
     """Flags of a run of two epochs with two steps each; checkpoints go to tmp_path/ckpts."""
-    monkeypatch.setattr(ddfa, "default_test_folder", lambda: data / "test")
+    monkeypatch.setattr(evaluation_crops, "default_test_folder", lambda: data / "test")
     return {
         "--arch": "mobilenet_025",
         "--root": data / "crops",
@@ -129,7 +131,7 @@ def test_dry_run_writes_nothing(flags, tmp_path, capsys):
 def test_folders_that_were_not_given_are_logged(flags, monkeypatch, capsys):
     morphable, validation = flags.pop("--morphable"), flags.pop("--validation")
     monkeypatch.setattr(main_train, "default_morphable_folder", lambda: morphable)
-    monkeypatch.setattr(ddfa, "default_test_folder", lambda: validation)
+    monkeypatch.setattr(evaluation_crops, "default_test_folder", lambda: validation)
     assert run(flags, "--dry-run") == 0
     assert f"morphable model in {morphable}, validation on {validation}" in capsys.readouterr().out
 
@@ -377,9 +379,9 @@ def test_the_best_on_validation_is_kept_and_never_chosen_on_a_test_set(
 
     scored: list[str] = []
     monkeypatch.setattr(benchmark, "evaluate", evaluate)
-    monkeypatch.setattr(ddfa, "default_test_folder", lambda: ROOT / "aflw2000_data" / "open")
+    monkeypatch.setattr(evaluation_crops, "default_test_folder", lambda: OPEN_TEST_FOLDER)
     assert run(flags | {"--epochs": 3}) == 0
-    assert scored == [str(flags["--validation"])] * 3 + [str(ddfa.OPEN_TEST_FOLDER)] * 2
+    assert scored == [str(flags["--validation"])] * 3 + [str(OPEN_TEST_FOLDER)] * 2
     best = read_checkpoint(tmp_path / "ckpts" / "best_validation.pth.tar")
     assert best["best"] == {"epoch": 2, "nme": 3.0}
     expected = read_checkpoint(saved(tmp_path, 2))["state_dict"]
@@ -434,7 +436,7 @@ def test_other_backbones_train_resume_and_evaluate(flags, tmp_path, arch):
 def test_the_compiled_backbone_has_the_same_gradients(tiny_morphable):
     """The eager compiler backend: what main_train compiles, without a C++ compiler's minutes."""
     model = build_model("mobilenet_025", morphable=tiny_morphable)
-    images = ddfa.preprocess(torch.randint(256, (2, 120, 120, 3), dtype=torch.uint8))
+    images = preprocess(torch.randint(256, (2, 120, 120, 3), dtype=torch.uint8))
     state = list(model.state_dict())
     gradients = []
     for compiled in (False, True):

@@ -17,7 +17,7 @@ from model_building import BASIS_BUFFERS, build_model, load_weights, pack_weight
 from synergynet import fileio
 from synergynet.geometry.camera import decompose_camera
 from synergynet.geometry.crop import crop_to_photo
-from utils.data import ddfa
+from utils.data.preprocessing import preprocess
 
 FORWARD_TOLERANCE = 1e-4  # of the largest value: float32, kernels of another library version
 TRAIN_TOLERANCE = 1e-5  # float64
@@ -99,7 +99,7 @@ def test_training_losses_and_gradients_match_the_reference(published, tiny_morph
     model = build_model(morphable=tiny_morphable, recipe="released")
     load_weights(model, published)
     model = without_dropout(model).double().train()
-    images = ddfa.preprocess(reference.tensor("train_images")).double()
+    images = preprocess(reference.tensor("train_images")).double()
     targets = reference.tensor("train_targets").double()
     criterion = SynergyLoss("released")
     outputs = model(images)

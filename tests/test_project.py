@@ -68,7 +68,7 @@ def project_imports(module: str) -> set[str]:
 
 
 def test_there_is_something_to_check():
-    assert {"main_train", "model_building", "utils.data.ddfa"} <= MODULES.keys()
+    assert {"main_train", "model_building", "utils.data.preprocessing"} <= MODULES.keys()
     assert "synergynet.fileio" in project_imports("model_building")
     assert "benchmark" in project_imports("main_train")
 

@@ -10,7 +10,8 @@ import pytest
 import main_train
 from benchmarks import runs
 from synergynet import fileio
-from utils.data import ddfa
+from utils.data import evaluation_crops
+from utils.data.evaluation_crops import CROPS, EVAL, LIST
 from utils.synthetic.sets import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
 
 TINY_RUN = ("--processes", "1", "--workers", "0", "--batch-size", "4", "--epochs", "1")
@@ -26,12 +27,12 @@ def data(reference, tmp_path):
     targets = reference.arrays["train_targets"][:8]
     (tmp_path / "set" / TRAINING_PARAMS).write_bytes(pickle.dumps(targets))
     for name, image in zip(names[:4], reference.arrays["images"], strict=False):
-        fileio.write_image(tmp_path / "test" / ddfa.CROPS / name, image)
-    fileio.write_list(tmp_path / "test" / ddfa.LIST, names[:4])
+        fileio.write_image(tmp_path / "test" / CROPS / name, image)
+    fileio.write_list(tmp_path / "test" / LIST, names[:4])
     labels = {"AFLW2000-3D.pts68": "metric_gt", "AFLW2000-3D.pose": "metric_yaw"}
     labels |= {"AFLW2000-3D_crop.roi_box": "metric_roi_box"}
     for name, array in labels.items():
-        path = tmp_path / "test" / ddfa.EVAL / f"{name}.npy"
+        path = tmp_path / "test" / EVAL / f"{name}.npy"
         fileio.write_array(path, reference.arrays[array][:4])
     return tmp_path
 
@@ -118,7 +119,7 @@ def in_this_process(data, monkeypatch):
         args = main_train.get_args_parser().parse_args(commands[-1][2:])
         return subprocess.CompletedProcess(command, fileio.run_command(main_train.main, args))
 
-    monkeypatch.setattr(ddfa, "default_test_folder", lambda: data / "test")
+    monkeypatch.setattr(evaluation_crops, "default_test_folder", lambda: data / "test")
     monkeypatch.setattr(runs.subprocess, "run", run)
     return commands
 

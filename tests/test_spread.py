@@ -8,7 +8,7 @@ from benchmarks import spread
 from model_building import load_morphable
 from synergynet import fileio
 from synergynet.geometry.pose import Pose
-from utils.data.ddfa import EVAL, LANDMARKS_FILE, OPEN_TEST_FOLDER
+from utils.data.evaluation_crops import EVAL, LANDMARKS_FILE, OPEN_TEST_FOLDER
 from utils.data.folders import OPEN_FOLDER
 from utils.preparation.landmark_model import LandmarkModel
 

@@ -14,8 +14,9 @@ from synergynet import fileio
 from synergynet.detection.detectors import whole_photo
 from synergynet.geometry.crop import photo_to_crop, square_box_from_landmarks
 from synergynet.weights import BUILT_IN
-from utils.data.ddfa import IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops, preprocess
+from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.folders import OPEN_WEIGHTS
+from utils.data.preprocessing import IN_THE_WILD, preprocess
 from utils.evaluation.metrics import landmark_nme
 from utils.inference.loading import load_model
 

@@ -11,8 +11,8 @@ from model_building import build_model, load_morphable, pack_weights
 from synergynet import fileio
 from synergynet.geometry.mirror import mirror_landmarks
 from synergynet.geometry.parameters import IMG_SIZE
-from utils.data.ddfa import BENCHMARK
 from utils.data.folders import OPEN_FOLDER
+from utils.data.preprocessing import BENCHMARK
 from utils.evaluation.metrics import landmark_nme
 from utils.preparation.aflw2000 import read_labelled_photo
 

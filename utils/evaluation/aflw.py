@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from synergynet import fileio
-from utils.data.ddfa import EVAL, EvaluationCrops, read_crop
+from utils.data.evaluation_crops import EVAL, EvaluationCrops
+from utils.data.loader import read_crop
 from utils.evaluation import metrics
 from utils.evaluation.sources import NetworkSource
 from utils.evaluation.summary import nme_with_intervals

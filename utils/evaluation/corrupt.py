@@ -18,7 +18,7 @@ from tqdm import tqdm
 from synergynet.geometry.crop import crop_to_photo
 from synergynet.geometry.parameters import IMG_SIZE
 from synergynet.photos.crops import network_crop
-from utils.data.ddfa import EvaluationCrops
+from utils.data.evaluation_crops import EvaluationCrops
 from utils.evaluation import metrics
 from utils.evaluation.errors import Truth, image_errors
 from utils.evaluation.sources import NetworkSource

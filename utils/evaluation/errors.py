@@ -15,12 +15,7 @@ from torch import Tensor
 from model_building import SynergyNet
 from synergynet import fileio
 from synergynet.geometry.parameters import EXPR, N_LANDMARKS, N_PARAMS, SHAPE
-from utils.data.ddfa import (
-    ALL_POSE_FILE,
-    EVAL,
-    EvaluationCrops,
-    params_file,
-)
+from utils.data.evaluation_crops import ALL_POSE_FILE, EVAL, EvaluationCrops, params_file
 from utils.evaluation import metrics
 from utils.evaluation.sources import Prediction
 

@@ -10,7 +10,8 @@ from synergynet import fileio
 from synergynet.drawing import lines
 from synergynet.geometry.crop import photo_to_crop
 from synergynet.geometry.parameters import IMG_SIZE
-from utils.data.ddfa import CROPS, EvaluationCrops, EvaluationLabels, read_crop
+from utils.data.evaluation_crops import CROPS, EvaluationCrops, EvaluationLabels
+from utils.data.loader import read_crop
 from utils.evaluation import metrics, plots
 from utils.evaluation.sources import Prediction
 from utils.evaluation.summary import Entry

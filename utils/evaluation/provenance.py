@@ -11,11 +11,7 @@ import numpy as np
 import torch
 
 from synergynet import fileio
-from utils.data.ddfa import (
-    EVAL,
-    LIST,
-    EvaluationCrops,
-)
+from utils.data.evaluation_crops import EVAL, LIST, EvaluationCrops
 from utils.evaluation.summary import Entry
 
 

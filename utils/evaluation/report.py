@@ -19,7 +19,8 @@ import numpy as np
 
 from synergynet.geometry.crop import photo_to_crop
 from synergynet.geometry.parameters import IMG_SIZE
-from utils.data.ddfa import CROPS, EvaluationCrops, EvaluationLabels, read_crop
+from utils.data.evaluation_crops import CROPS, EvaluationCrops, EvaluationLabels
+from utils.data.loader import read_crop
 from utils.evaluation import charts, metrics
 from utils.evaluation.corrupt import Robustness
 from utils.evaluation.sources import Prediction

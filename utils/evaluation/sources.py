@@ -22,14 +22,9 @@ from synergynet.geometry.crop import crop_to_photo
 from synergynet.geometry.mirror import FaceMirror, mean_params, mirror_landmarks, mirror_params
 from synergynet.geometry.parameters import IMG_SIZE, N_LANDMARKS, N_PARAMS
 from synergynet.geometry.pose import Pose, compose_rotation, decode_pose, decompose_camera
-from utils.data.ddfa import (
-    BENCHMARK,
-    EvaluationCrops,
-    Preset,
-    evaluation_loader,
-    preprocess,
-)
+from utils.data.evaluation_crops import EvaluationCrops, evaluation_loader
 from utils.data.mirror import derive_mirror
+from utils.data.preprocessing import BENCHMARK, Preset, preprocess
 from utils.inference.regressor import make_regressor
 
 

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.data.ddfa import (
-    EvaluationLabels,
-)
+from utils.data.evaluation_crops import EvaluationLabels
 from utils.evaluation import intervals, metrics
 from utils.evaluation.errors import ImageErrors
 from utils.evaluation.sources import FileSource, NetworkSource

@@ -10,7 +10,7 @@ import torch
 
 from synergynet.engines.backbone import Engine
 from synergynet.weights import Weights
-from utils.data.ddfa import IN_THE_WILD, benchmark_preset, preprocess
+from utils.data.preprocessing import IN_THE_WILD, benchmark_preset, preprocess
 from utils.inference.loading import load_model
 from utils.inference.regressor import choose_device, make_regressor
 

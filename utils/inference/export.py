@@ -24,7 +24,7 @@ from synergynet.fileio import InputError
 from synergynet.geometry.camera import camera_rotation
 from synergynet.geometry.parameters import IMG_SIZE, POSE
 from synergynet.geometry.pose import exact_angles
-from utils.data.ddfa import Preset, preprocess
+from utils.data.preprocessing import Preset, preprocess
 from utils.inference.regressor import fold_batch_norm, is_one_graph
 
 OPSET = 18  # ONNX of 2022: all that the graphs need, and what older runtimes still read
@@ -99,7 +99,7 @@ class FaceGraph(nn.Module):
         """What a file says about itself: origin, pre-processing, input and outputs with units."""
         if self.preset is None:
             images = f"(B, 3, {IMG_SIZE}, {IMG_SIZE}) float32 BGR, pre-processed"
-            preprocessing = "by the caller; see utils/data/ddfa.py"
+            preprocessing = "by the caller; see utils/data/preprocessing.py"
         else:
             images = f"(B, {IMG_SIZE}, {IMG_SIZE}, 3) uint8 BGR"
             preprocessing = f"in the graph: {self.preset.description}"

@@ -23,7 +23,7 @@ from torch.fx.experimental.optimization import fuse
 
 from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE
-from utils.data.ddfa import BENCHMARK, Preset, preprocess
+from utils.data.preprocessing import BENCHMARK, Preset, preprocess
 
 ENGINES = ("auto", "torch", "onnx")
 CPU_MICRO_BATCH = 16  # its activations stay in the processor's cache; more images are slower

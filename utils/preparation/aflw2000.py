@@ -19,7 +19,7 @@ from synergynet import fileio
 from synergynet.geometry.crop import roi_box_from_landmarks
 from synergynet.geometry.parameters import N_LANDMARKS
 from synergynet.photos.crops import network_crop
-from utils.data.ddfa import (
+from utils.data.evaluation_crops import (
     ALL_POSE_FILE,
     CROPS,
     EVAL,
@@ -31,9 +31,9 @@ from utils.data.ddfa import (
     SKIPPED_FILE,
     YAW_FILE,
     EvaluationLabels,
-    read_crop,
     write_labels,
 )
+from utils.data.loader import read_crop
 from utils.data.mat import read_mat
 from utils.preparation.archive import as_folder
 

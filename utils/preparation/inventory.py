@@ -22,9 +22,21 @@ from model_building import load_morphable, read_checkpoint
 from synergynet import fileio
 from synergynet.geometry.parameters import N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE
 from synergynet.morphable_folder import read_whitening
-from utils.data import ddfa
+from utils.data.evaluation_crops import (
+    CROPS,
+    EVAL,
+    LANDMARKS_FILE,
+    LIST,
+    POSE_FILE,
+    REANNOTATED_FILE,
+    ROI_BOX_FILE,
+    SKIPPED_FILE,
+    YAW_FILE,
+    EvaluationCrops,
+)
 from utils.data.folders import ROOT
 from utils.data.mat import read_mat
+from utils.data.training_crops import TrainingCrops
 from utils.preparation.training_set import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
 
 KEYPOINTS = "keypoints_sim.npy"
@@ -194,14 +206,14 @@ def _use_morphable(folder: Path) -> str:
 
 
 def _use_test_set(folder: Path) -> str:
-    return f"test set of {len(ddfa.EvaluationCrops(folder))} images"
+    return f"test set of {len(EvaluationCrops(folder))} images"
 
 
 def _use_training_set(root: Path) -> str:
     list_file, params_file = (
         root / "3dmm_data" / name for name in (TRAINING_LIST, TRAINING_PARAMS)
     )
-    crops = ddfa.TrainingCrops(root / TRAINING_IMAGES, list_file, params_file)
+    crops = TrainingCrops(root / TRAINING_IMAGES, list_file, params_file)
     return f"training set of {len(crops)} crops"
 
 
@@ -230,14 +242,14 @@ MORPHABLE = (
     KnownFile("tri.mat", (3, None), "935af7adae22f8ac"),
 )
 TEST_SET = (
-    KnownFile(ddfa.CROPS, (None,)),
-    KnownFile(ddfa.LIST, (None,)),
-    KnownFile(f"{ddfa.EVAL}/{ddfa.LANDMARKS_FILE}", (None, 3, N_LANDMARKS), "b679c206f9f67a7a"),
-    KnownFile(f"{ddfa.EVAL}/{ddfa.REANNOTATED_FILE}", (None, 2, N_LANDMARKS), "fcc229f645a77f86"),
-    KnownFile(f"{ddfa.EVAL}/{ddfa.YAW_FILE}", (None,), "50d1643aca342850"),
-    KnownFile(f"{ddfa.EVAL}/{ddfa.ROI_BOX_FILE}", (None, 4), "65d96730d56d54a3"),
-    KnownFile(f"{ddfa.EVAL}/{ddfa.POSE_FILE}", (None, 3)),
-    KnownFile(f"{ddfa.EVAL}/{ddfa.SKIPPED_FILE}", (None,)),
+    KnownFile(CROPS, (None,)),
+    KnownFile(LIST, (None,)),
+    KnownFile(f"{EVAL}/{LANDMARKS_FILE}", (None, 3, N_LANDMARKS), "b679c206f9f67a7a"),
+    KnownFile(f"{EVAL}/{REANNOTATED_FILE}", (None, 2, N_LANDMARKS), "fcc229f645a77f86"),
+    KnownFile(f"{EVAL}/{YAW_FILE}", (None,), "50d1643aca342850"),
+    KnownFile(f"{EVAL}/{ROI_BOX_FILE}", (None, 4), "65d96730d56d54a3"),
+    KnownFile(f"{EVAL}/{POSE_FILE}", (None, 3)),
+    KnownFile(f"{EVAL}/{SKIPPED_FILE}", (None,)),
 )
 TEXTURE = (
     KnownFile("BFM_UV.npy", (None, 2)),

@@ -34,7 +34,7 @@ from synergynet.geometry.parameters import IMG_SIZE
 from synergynet.geometry.pose import decode_pose
 from synergynet.morphable_folder import REQUIRED_FILES, WHITENING_FILE
 from synergynet.photos.crops import network_crop
-from utils.data.ddfa import CROPS, EVAL, LIST, EvaluationLabels, write_labels
+from utils.data.evaluation_crops import CROPS, EVAL, LIST, EvaluationLabels, write_labels
 from utils.data.mirror import derive_mirror
 from utils.data.workers import map_in_order
 from utils.preparation.aflw2000 import MAX_ANGLE_DEG

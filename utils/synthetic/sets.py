@@ -24,7 +24,14 @@ from model_building import load_morphable
 from synergynet import fileio
 from synergynet.geometry.crop import crop_to_photo
 from synergynet.geometry.pose import decode_pose
-from utils.data.ddfa import CROPS, EVAL, LIST, EvaluationLabels, params_file, write_labels
+from utils.data.evaluation_crops import (
+    CROPS,
+    EVAL,
+    LIST,
+    EvaluationLabels,
+    params_file,
+    write_labels,
+)
 from utils.data.workers import map_in_order
 from utils.synthetic.attributes import (
     ATTRIBUTES_FILE,

@@ -21,7 +21,8 @@ from loss_definition import SynergyLoss
 from model_building import SynergyNet
 from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE, N_PARAMS
-from utils.data import ddfa
+from utils.data.preprocessing import TRAIN, preprocess
+from utils.data.training_crops import Batch
 
 WARMUP_FACTOR = 0.2
 DECAY_FACTOR = 0.2
@@ -108,7 +109,7 @@ class GuardedStep:
         return False
 
 
-def report_skipped(guard: GuardedStep, batch: ddfa.Batch, names: list[str]) -> None:
+def report_skipped(guard: GuardedStep, batch: Batch, names: list[str]) -> None:
     """Name the images whose targets are largest; labels are what breaks a step most often.
 
     Raises:
@@ -132,7 +133,7 @@ def step_seed(seed: int, epoch: int, step: int, part: int) -> int:
     return int(np.random.SeedSequence((seed, epoch, step, part)).generate_state(1)[0])
 
 
-def measure_batch_norms(model: SynergyNet, batches: Iterable[ddfa.Batch]) -> None:
+def measure_batch_norms(model: SynergyNet, batches: Iterable[Batch]) -> None:
     """Measure the batch-norm statistics of averaged weights anew, on STATISTICS_BATCHES batches.
 
     Averaged weights are smaller than the weights they average, and so are their activations:
@@ -141,7 +142,7 @@ def measure_batch_norms(model: SynergyNet, batches: Iterable[ddfa.Batch]) -> Non
     torch.manual_seed(0)  # of erasing: the same weights get the same statistics
     device = model.u.device
     first = itertools.islice(batches, STATISTICS_BATCHES)
-    update_bn((ddfa.preprocess(batch.images.to(device), ddfa.TRAIN) for batch in first), model)
+    update_bn((preprocess(batch.images.to(device), TRAIN) for batch in first), model)
 
 
 # ---------------------------------------------------------------- memory
@@ -175,9 +176,7 @@ def estimate_memory(model: SynergyNet, criterion: SynergyLoss, images: int) -> i
 
     state = {name: value.clone() for name, value in model.state_dict().items()}
     device = model.u.device
-    inputs = ddfa.preprocess(
-        torch.zeros(2, IMG_SIZE, IMG_SIZE, 3, dtype=torch.uint8, device=device)
-    )
+    inputs = preprocess(torch.zeros(2, IMG_SIZE, IMG_SIZE, 3, dtype=torch.uint8, device=device))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         criterion(model.train()(inputs), torch.zeros(2, N_PARAMS, device=device), model)
     model.load_state_dict(state)  # the pass moved batch-norm statistics

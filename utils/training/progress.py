@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from synergynet import fileio
-from utils.data.ddfa import Batch
+from utils.data.training_crops import Batch
 
 MAX_UNREADABLE = 100  # images; more are no accident
 TIMED_STEPS = 2  # the first run estimates the time; the step before them sets kernels up

@@ -19,7 +19,7 @@ from synergynet.command import pictures
 from synergynet.command.main import command
 from synergynet.command.parser import MESHES
 from synergynet.detection.detectors import find_centerface, whole_photo
-from utils.data.ddfa import OPEN_TEST_FOLDER, EvaluationCrops
+from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.mat import read_mat
 from utils.evaluation.metrics import landmark_nme
 

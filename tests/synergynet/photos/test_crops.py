@@ -8,7 +8,7 @@ import torch
 
 from synergynet.engines.backbone import network_input
 from synergynet.photos import crops
-from utils.data.ddfa import BENCHMARK, preprocess
+from utils.data.preprocessing import BENCHMARK, preprocess
 
 CLIPPED = np.array([1.0, 30.0, 201.0, 450.0])  # 200 x 420: the scales of x and y differ
 

@@ -10,7 +10,7 @@ import pytest
 from synergy3DMM import SynergyNet
 from synergynet.fileio import InputError, read_image, read_json
 from synergynet.video.annotate import CSV_HEADER, VideoReader, annotate_video, is_annotated
-from utils.data.ddfa import CROPS, OPEN_TEST_FOLDER
+from utils.data.evaluation_crops import CROPS, OPEN_TEST_FOLDER
 
 N_FRAMES, FPS, SIZE = 8, 20.0, (200, 160)
 BOX = np.array([[60.0, 40.0, 140.0, 120.0, 1.0]])

@@ -10,7 +10,9 @@ import torch
 
 import prepare_data
 from synergynet import fileio
-from utils.data import ddfa, packed
+from utils.data import packed
+from utils.data.loader import read_crop
+from utils.data.training_crops import Batch, TrainingCrops
 
 NAMES = [f"{i}.png" for i in range(5)]
 
@@ -30,16 +32,14 @@ def folder(tmp_path: Path) -> Path:
 def packed_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same crops in one file, made in chunks of two."""
     monkeypatch.setattr(packed, "CHUNK", 2)
-    packed.write_packed(
-        lambda name: ddfa.read_crop(folder / name), NAMES, folder / "p" / "c.npy", 2
-    )
+    packed.write_packed(lambda name: read_crop(folder / name), NAMES, folder / "p" / "c.npy", 2)
     return folder / "p" / "c.npy"
 
 
 @pytest.mark.parametrize("with_mirror_images", [False, True])
 def test_packed_batches_equal_those_of_the_folder(folder, packed_file, with_mirror_images):
-    def read_batch(root: Path) -> ddfa.Batch:
-        crops = ddfa.TrainingCrops(root, folder / "crops.list", folder / "params.npy", seed=3)
+    def read_batch(root: Path) -> Batch:
+        crops = TrainingCrops(root, folder / "crops.list", folder / "params.npy", seed=3)
         if with_mirror_images:
             crops = crops.with_mirror_images(-crops.params_w)
         crops = crops.at_epoch(2)
@@ -80,9 +80,7 @@ def test_hashes_must_be_there(packed_file):
 def test_nothing_is_left_of_a_set_with_an_unreadable_crop(folder):
     (folder / NAMES[3]).write_bytes(b"")
     with pytest.raises(fileio.InputError, match=r"3\.png"):
-        packed.write_packed(
-            lambda name: ddfa.read_crop(folder / name), NAMES, folder / "p" / "c.npy", 2
-        )
+        packed.write_packed(lambda name: read_crop(folder / name), NAMES, folder / "p" / "c.npy", 2)
     assert list((folder / "p").iterdir()) == []
 
 

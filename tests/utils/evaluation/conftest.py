@@ -6,13 +6,7 @@ import torch
 
 from model_building import SynergyNet, build_model
 from synergynet import fileio
-from utils.data.ddfa import (
-    CROPS,
-    EVAL,
-    EvaluationCrops,
-    EvaluationLabels,
-    write_labels,
-)
+from utils.data.evaluation_crops import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
 
 COUNT = 6
 SKIPPED = [1, 4]

@@ -6,7 +6,7 @@ import torch
 
 from synergynet import fileio
 from synergynet.geometry.crop import crop_to_photo
-from utils.data.ddfa import EVAL
+from utils.data.evaluation_crops import EVAL
 from utils.evaluation import aflw, metrics
 from utils.evaluation.aflw import AflwCrops, aflw_errors
 from utils.evaluation.sources import NetworkSource

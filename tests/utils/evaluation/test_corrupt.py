@@ -7,7 +7,7 @@ import torch
 
 from synergynet import fileio
 from synergynet.geometry.crop import photo_to_crop
-from utils.data.ddfa import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
+from utils.data.evaluation_crops import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
 from utils.evaluation import corrupt
 from utils.evaluation.corrupt import BOX_JITTER, DAMAGES, LEVELS, DamagedCrops, sweep
 from utils.evaluation.errors import read_truth

@@ -6,11 +6,7 @@ import torch
 
 from synergynet import fileio
 from synergynet.geometry.pose import decode_pose
-from utils.data.ddfa import (
-    ALL_POSE_FILE,
-    EVAL,
-    params_file,
-)
+from utils.data.evaluation_crops import ALL_POSE_FILE, EVAL, params_file
 from utils.evaluation import metrics
 from utils.evaluation.errors import image_errors, read_truth
 from utils.evaluation.sources import Prediction, network_source

@@ -6,7 +6,7 @@ import torch
 from synergynet import fileio
 from synergynet.drawing import lines
 from synergynet.geometry.pose import Pose
-from utils.data.ddfa import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
+from utils.data.evaluation_crops import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
 from utils.evaluation import pictures
 from utils.evaluation.sources import Prediction
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from synergynet import fileio
-from utils.data.ddfa import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
+from utils.data.evaluation_crops import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
 from utils.evaluation import charts
 from utils.evaluation.corrupt import Robustness
 from utils.evaluation.errors import image_errors, read_truth

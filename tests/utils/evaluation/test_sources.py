@@ -11,11 +11,9 @@ from synergynet import fileio
 from synergynet.geometry.crop import crop_to_photo
 from synergynet.geometry.mirror import mirror_landmarks, mirror_params
 from synergynet.geometry.pose import compose_rotation, decode_pose
-from utils.data.ddfa import (
-    EvaluationCrops,
-    preprocess,
-)
+from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.mirror import derive_mirror
+from utils.data.preprocessing import preprocess
 from utils.evaluation.errors import image_errors, read_truth
 from utils.evaluation.sources import Prediction, network_source, read_predictions
 

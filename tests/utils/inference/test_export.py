@@ -11,8 +11,8 @@ import export
 from model_building import build_model
 from synergynet.fileio import InputError, run_command
 from synergynet.geometry.pose import decode_pose
-from utils.data.ddfa import BENCHMARK, IN_THE_WILD, preprocess
 from utils.data.folders import OPEN_WEIGHTS
+from utils.data.preprocessing import BENCHMARK, IN_THE_WILD, preprocess
 from utils.inference.export import FORMATS, OUTPUTS, FaceGraph
 from utils.inference.loading import load_model
 

@@ -8,7 +8,7 @@ import torch
 
 from model_building import build_model
 from synergynet import fileio
-from utils.data.ddfa import BENCHMARK, IN_THE_WILD, preprocess
+from utils.data.preprocessing import BENCHMARK, IN_THE_WILD, preprocess
 from utils.inference.regressor import (
     CPU_MICRO_BATCH,
     choose_device,

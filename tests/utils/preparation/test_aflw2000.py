@@ -16,7 +16,7 @@ from synergynet.geometry import crop
 from synergynet.geometry.parameters import N_EXPR, N_SHAPE
 from synergynet.geometry.pose import decode_pose
 from synergynet.photos.crops import network_crop
-from utils.data.ddfa import EvaluationCrops
+from utils.data.evaluation_crops import EvaluationCrops
 from utils.preparation import aflw2000
 
 SAMPLE_ROWS = [55, 150, 286, 311, 749, 1238, 1263, 1984]  # of the real arrays

@@ -23,8 +23,9 @@ from model_building import load_morphable
 from synergynet import fileio
 from synergynet.fileio import run_command
 from synergynet.geometry.crop import crop_to_photo, roi_box_from_landmarks
-from utils.data.ddfa import EvaluationCrops, TrainingCrops
+from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import OPEN_FOLDER
+from utils.data.training_crops import TrainingCrops
 from utils.preparation import lp300w
 from utils.preparation.labels import (
     label_landmarks,

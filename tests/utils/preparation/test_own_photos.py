@@ -16,8 +16,9 @@ from synergynet import fileio
 from synergynet.fileio import run_command
 from synergynet.geometry.crop import crop_to_photo, roi_box_from_landmarks
 from synergynet.geometry.mirror import MIRRORED_LANDMARKS
-from utils.data.ddfa import EvaluationCrops, TrainingCrops
+from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import OPEN_FOLDER
+from utils.data.training_crops import TrainingCrops
 from utils.preparation import own_photos
 from utils.preparation.labels import read_face_label
 from utils.preparation.landmark_model import LandmarkModel

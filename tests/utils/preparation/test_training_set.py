@@ -14,9 +14,10 @@ from model_building import load_morphable
 from synergynet import fileio
 from synergynet.geometry.crop import square_box_from_landmarks
 from synergynet.geometry.mirror import MIRRORED_LANDMARKS
-from utils.data.ddfa import EvaluationCrops, TrainingCrops
+from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import OPEN_FOLDER
 from utils.data.mirror import derive_mirror
+from utils.data.training_crops import TrainingCrops
 from utils.preparation import training_set
 from utils.preparation.landmark_model import LandmarkModel
 from utils.preparation.training_set import (

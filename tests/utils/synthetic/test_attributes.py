@@ -9,7 +9,7 @@ import torch
 
 from synergynet import fileio
 from synergynet.geometry.pose import Pose, compose_rotation
-from utils.data.ddfa import EVAL, EvaluationCrops
+from utils.data.evaluation_crops import EVAL, EvaluationCrops
 from utils.data.folders import OPEN_FOLDER
 from utils.synthetic.attributes import (
     ATTRIBUTES_FILE,

@@ -13,8 +13,9 @@ from synergynet import fileio
 from synergynet.fileio import run_command
 from synergynet.geometry.crop import roi_box_from_landmarks
 from synergynet.geometry.parameters import IMG_SIZE
-from utils.data.ddfa import EvaluationCrops, TrainingCrops
+from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import OPEN_FOLDER
+from utils.data.training_crops import TrainingCrops
 from utils.synthetic.head import load_head
 from utils.synthetic.labels import sample_labels
 from utils.synthetic.sets import (

@@ -10,7 +10,8 @@ import main_train
 from loss_definition import SynergyLoss
 from model_building import build_model, load_weights
 from synergynet import fileio
-from utils.data import ddfa
+from utils.data.preprocessing import BENCHMARK, preprocess
+from utils.data.training_crops import Batch
 from utils.training import optimization
 from utils.training.progress import Progress
 
@@ -30,7 +31,7 @@ def test_ten_steps_follow_the_reference(reference, tiny_morphable, tmp_path):
         getattr(model.I2P.backbone, f"classifier_{head}")[0].p = 0.0
     optimizer = optimization.build_optimizer(model, base_lr=0.01)
     criterion = SynergyLoss("released")
-    inputs = ddfa.preprocess(reference.tensor("train_images"))
+    inputs = preprocess(reference.tensor("train_images"))
     targets = reference.tensor("train_targets")
     rows = []
     model.train()
@@ -86,7 +87,7 @@ def guarded(tiny_morphable):
 
 def run_step(model, guard, targets):
     images = torch.randint(0, 256, (4, 120, 120, 3), dtype=torch.uint8)
-    batch = ddfa.Batch(images, targets, torch.arange(4), [])
+    batch = Batch(images, targets, torch.arange(4), [])
     progress = Progress(steps=99)
     main_train.train_one_epoch(
         model, SynergyLoss(), guard, [batch], progress, names=["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
@@ -127,12 +128,12 @@ def test_averaged_weights_get_batch_norm_statistics_of_their_own(tiny_morphable)
     torch.manual_seed(0)
     model = build_model("mobilenet_025", morphable=tiny_morphable)
     images = torch.randint(0, 256, (32, 120, 120, 3), dtype=torch.uint8)
-    batches = [ddfa.Batch(images, torch.zeros(32, 62), torch.arange(32), [])]
+    batches = [Batch(images, torch.zeros(32, 62), torch.arange(32), [])]
     optimization.measure_batch_norms(model, batches)
     with torch.no_grad():
         for parameter in model.I2P.backbone.parameters():
             parameter.mul_(0.5)
-    inputs = ddfa.preprocess(images, ddfa.BENCHMARK)
+    inputs = preprocess(images, BENCHMARK)
 
     def gap():
         with torch.no_grad():

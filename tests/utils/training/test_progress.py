@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from synergynet import fileio
-from utils.data import ddfa
+from utils.data.training_crops import Batch
 from utils.training import progress
 
 ROWS = [
@@ -22,7 +22,7 @@ ROWS = [
 
 def batch(unreadable=()):
     pixels = torch.zeros(2, 120, 120, 3, dtype=torch.uint8)
-    return ddfa.Batch(pixels, torch.zeros(2, 62), torch.arange(2), list(unreadable))
+    return Batch(pixels, torch.zeros(2, 62), torch.arange(2), list(unreadable))
 
 
 def test_table_round_trip_up_to_a_step(tmp_path):

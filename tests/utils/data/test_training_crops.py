@@ -1,6 +1,5 @@
-"""Crops: pre-processing against the published system, jitter against PIL, loaders, bad files."""
+"""Training crops: jitter and mirror images by seed and epoch, batches by rank, unreadable files."""
 
-import itertools
 import pickle
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import torch
 
 from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE
-from utils.data import ddfa
+from utils.data.colour_jitter import jitter_colours
+from utils.data.training_crops import EpochBatches, TrainingCrops, training_loader
 
 PIXELS = (IMG_SIZE, IMG_SIZE, 3)
-JITTER_OFF_BY_ONE = 0.01  # share of values, at round factors, where PIL cuts 2.9999999 to 2
 
 
 @pytest.fixture
@@ -31,118 +30,8 @@ def crops_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def training_crops(folder: Path, seed: int = 0) -> ddfa.TrainingCrops:
-    return ddfa.TrainingCrops(folder / "images", folder / "crops.list", folder / "params.pkl", seed)
-
-
-# ---------------------------------------------------------------- preprocess
-
-
-def test_preprocess_equals_the_published_system(reference):
-    inputs = ddfa.preprocess(torch.from_numpy(reference.arrays["images"]), ddfa.BENCHMARK)
-    np.testing.assert_array_equal(inputs.numpy(), reference.arrays["preprocessed"])
-
-
-def test_border_is_five_pixels_of_black_and_absent_in_the_wild():
-    white = torch.full((1, *PIXELS), 255, dtype=torch.uint8)
-    bordered = ddfa.preprocess(white, ddfa.BENCHMARK)
-    inner = bordered[:, :, 5:-5, 5:-5]
-    assert (inner == 127.5 / 128).all()
-    assert (bordered == -127.5 / 128).sum() == bordered.numel() - inner.numel()
-    assert (ddfa.preprocess(white, ddfa.IN_THE_WILD) == 127.5 / 128).all()
-
-
-def test_preprocess_leaves_its_input_alone_and_puts_channels_last():
-    images = torch.randint(256, (2, *PIXELS), dtype=torch.uint8)
-    before = images.clone()
-    inputs = ddfa.preprocess(images, ddfa.TRAIN)
-    assert torch.equal(images, before)
-    assert inputs.is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize("shape", [(120, 120, 3), (1, 3, 120, 120)])
-def test_preprocess_refuses_other_shapes(shape):
-    with pytest.raises(ValueError, match="uint8"):
-        ddfa.preprocess(torch.zeros(shape, dtype=torch.uint8))
-
-
-def test_preprocess_refuses_floats():
-    with pytest.raises(ValueError, match="float32"):
-        ddfa.preprocess(torch.zeros(1, *PIXELS))
-
-
-def test_erasing_keeps_one_of_seven_regions_in_one_percent():
-    white = torch.full((1, *PIXELS), 255, dtype=torch.uint8)
-    count = 20_000
-    generator = torch.Generator().manual_seed(0)
-    small = white[:, :24, :24].expand(count, -1, -1, -1)  # the same code on a smaller picture
-    preset = ddfa.Preset(border_px=0, augment=True)
-    kept = ddfa.preprocess(small, preset, generator)[:, 0] > 0  # (count, 24, 24)
-    erased = kept[~kept.flatten(1).all(1)]
-    assert 0.008 < len(erased) / count < 0.012
-    patterns, frequency = torch.unique(erased, dim=0, return_counts=True)
-    assert len(patterns) == 7
-    assert frequency.min() > len(erased) / 7 / 2
-    halves = {(12, 12): 5, (24, 12): 2}  # four quadrants and the centre; left and right
-    sizes = [(int(p.any(1).sum()), int(p.any(0).sum())) for p in patterns]
-    assert {size: sizes.count(size) for size in set(sizes)} == halves
-    centre = torch.zeros(24, 24, dtype=torch.bool)
-    centre[6:18, 6:18] = True
-    assert any(torch.equal(p, centre) for p in patterns)
-
-
-def test_erasing_repeats_with_its_generator():
-    images = torch.full((500, 16, 16, 3), 9, dtype=torch.uint8)
-    runs = [
-        ddfa.preprocess(images, ddfa.TRAIN, torch.Generator().manual_seed(seed))
-        for seed in (3, 3, 4)
-    ]
-    assert torch.equal(runs[0], runs[1])
-    assert not torch.equal(runs[0], runs[2])
-
-
-# ---------------------------------------------------------------- colour jitter
-
-
-@pytest.mark.parametrize("name", ["Brightness", "Contrast", "Color"])
-def test_jitter_equals_pil(name):
-    image_enhance = pytest.importorskip("PIL.ImageEnhance")
-    pil_image = pytest.importorskip("PIL.Image")
-    ours = {
-        "Brightness": ddfa.adjust_brightness,
-        "Contrast": ddfa.adjust_contrast,
-        "Color": ddfa.adjust_saturation,
-    }[name]
-    rng = np.random.default_rng(1)
-    for factor in (0.6, 0.731, 1.0, 1.234, 1.4):
-        image = rng.integers(0, 256, PIXELS, np.uint8)
-        theirs = getattr(image_enhance, name)(pil_image.fromarray(image)).enhance(factor)
-        difference = np.abs(ours(image, factor).astype(int) - np.asarray(theirs))
-        assert difference.max() <= 1
-        assert (difference > 0).mean() < JITTER_OFF_BY_ONE
-
-
-def test_adjustments_by_hand():
-    image = np.array([[[100, 200, 250], [0, 0, 0]]], np.uint8)
-    assert ddfa.adjust_brightness(image, 1.2)[0, 0].tolist() == [120, 240, 255]
-    grey = round((19595 * 100 + 38470 * 200 + 7471 * 250) / 65536)  # 176; the mean is 88
-    assert ddfa.adjust_contrast(image, 0.5)[0].tolist() == [[94, 144, 169], [44, 44, 44]]
-    assert ddfa.adjust_saturation(image, 0)[0, 0].tolist() == [grey] * 3
-
-
-def test_jitter_uses_every_order_and_leaves_its_input_alone():
-    image = np.random.default_rng(2).integers(0, 256, PIXELS, np.uint8)
-    before = image.copy()
-    factors = np.array([1.3, 0.7, 1.4])
-    orders = list(itertools.permutations(range(3)))
-    assert len({ddfa.jitter_colours(image, factors, order).tobytes() for order in orders}) == 6
-    by_hand = ddfa.adjust_saturation(image, 1.4)
-    by_hand = ddfa.adjust_contrast(ddfa.adjust_brightness(by_hand, 1.3), 0.7)
-    np.testing.assert_array_equal(ddfa.jitter_colours(image, factors, (2, 0, 1)), by_hand)
-    np.testing.assert_array_equal(image, before)
-
-
-# ---------------------------------------------------------------- training set
+def training_crops(folder: Path, seed: int = 0) -> TrainingCrops:
+    return TrainingCrops(folder / "images", folder / "crops.list", folder / "params.pkl", seed)
 
 
 def test_training_item_is_a_jittered_crop_with_62_parameters(crops_folder):
@@ -154,7 +43,7 @@ def test_training_item_is_a_jittered_crop_with_62_parameters(crops_folder):
     stored = fileio.read_pickle(crops_folder / "params.pkl")
     np.testing.assert_array_equal(batch.params_w.numpy(), stored[[3, 5], :62])
     for image, row in zip(batch.images, batch.rows, strict=True):
-        expected = ddfa.jitter_colours(
+        expected = jitter_colours(
             fileio.read_image(crops_folder / "images" / f"{row:02d}.png"),
             crops.factors[row],
             crops.order[row],
@@ -174,7 +63,7 @@ def test_jitter_is_drawn_for_every_image_and_epoch(crops_folder):
 def test_npy_parameters_are_read_too(crops_folder):
     stored = fileio.read_pickle(crops_folder / "params.pkl")[:, :62]
     fileio.write_array(crops_folder / "params.npy", stored)
-    crops = ddfa.TrainingCrops(
+    crops = TrainingCrops(
         crops_folder / "images", crops_folder / "crops.list", crops_folder / "params.npy", 0
     )
     np.testing.assert_array_equal(crops.params_w.numpy(), stored)
@@ -199,7 +88,7 @@ def test_mirror_images_come_every_second_epoch_with_their_own_targets(crops_fold
 
 
 def epoch_batches(folder: Path, epoch: int, seed: int = 0, **options) -> list[torch.Tensor]:
-    loader = ddfa.training_loader(training_crops(folder, seed), 4, epoch, **options)
+    loader = training_loader(training_crops(folder, seed), 4, epoch, **options)
     return [torch.cat([b.images.flatten(1).float(), b.params_w], 1) for b in loader]
 
 
@@ -220,8 +109,8 @@ def test_workers_do_not_hang_after_opencv_used_its_threads(crops_folder):
 
 
 def test_ranks_share_every_batch_evenly():
-    whole = [set(batch) for batch in ddfa.EpochBatches(103, 40, 0, 1)]
-    ranks = [list(ddfa.EpochBatches(103, 40, 0, 1, rank, 4)) for rank in range(4)]
+    whole = [set(batch) for batch in EpochBatches(103, 40, 0, 1)]
+    ranks = [list(EpochBatches(103, 40, 0, 1, rank, 4)) for rank in range(4)]
     for index, batch in enumerate(whole):
         assert [len(rank[index]) for rank in ranks] == [10] * 4
         assert set().union(*(rank[index] for rank in ranks)) == batch
@@ -229,15 +118,12 @@ def test_ranks_share_every_batch_evenly():
 
 
 def test_an_epoch_can_be_entered_in_the_middle():
-    whole = list(ddfa.EpochBatches(103, 10, 0, 1))
-    assert list(ddfa.EpochBatches(103, 10, 0, 1, start=4)) == whole[4:]
+    whole = list(EpochBatches(103, 10, 0, 1))
+    assert list(EpochBatches(103, 10, 0, 1, start=4)) == whole[4:]
 
 
 def test_a_set_smaller_than_a_batch_is_one_batch():
-    assert [len(b) for b in ddfa.EpochBatches(3, 10, 0, 1)] == [3]
-
-
-# ---------------------------------------------------------------- bad files
+    assert [len(b) for b in EpochBatches(3, 10, 0, 1)] == [3]
 
 
 def test_lengths_must_match(crops_folder):
@@ -273,7 +159,7 @@ def test_an_unreadable_crop_is_named_and_replaced(crops_folder, workers):
     picture = crops_folder / "images" / "04.png"
     picture.write_bytes(picture.read_bytes()[:2000])
     (crops_folder / "images" / "07.png").unlink()
-    (batch,) = ddfa.training_loader(training_crops(crops_folder), 10, 0, workers)
+    (batch,) = training_loader(training_crops(crops_folder), 10, 0, workers)
     first, second = sorted(batch.unreadable)
     assert "04.png: the picture breaks off early" in first
     assert "07.png: file not found" in second
@@ -300,13 +186,13 @@ def test_a_stand_in_is_mirrored_as_its_own_row_is(crops_folder):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_batch_without_a_readable_crop_is_an_error_of_one_line(crops_folder, workers):
-    crops = ddfa.TrainingCrops(
+    crops = TrainingCrops(
         crops_folder / "nowhere", crops_folder / "crops.list", crops_folder / "params.pkl"
     )
     with pytest.raises(
         fileio.InputError, match=r"nowhere/.*\.png: file not found; nor can"
     ) as caught:
-        list(ddfa.training_loader(crops, 10, 0, workers))
+        list(training_loader(crops, 10, 0, workers))
     assert "\n" not in str(caught.value)
 
 
@@ -314,23 +200,3 @@ def test_crops_have_one_size(crops_folder):
     cv2.imwrite(str(crops_folder / "images" / "00.png"), np.zeros((120, 100, 3), np.uint8))
     with pytest.raises(fileio.InputError, match=r"00\.png: 100x120 px, expected 120x120"):
         training_crops(crops_folder).read(0)
-
-
-# ---------------------------------------------------------------- the test set that is used
-
-
-def test_the_real_test_set_wins_over_the_open_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(ddfa, "AFLW2000_FOLDER", tmp_path)
-    (tmp_path / "open").mkdir()
-    assert ddfa.default_test_folder() == ddfa.OPEN_TEST_FOLDER
-    fileio.write_list(tmp_path / "AFLW2000-3D_crop.list", ["image00002.jpg"])
-    assert ddfa.default_test_folder() == tmp_path
-
-
-@pytest.mark.parametrize("part", ["AFLW2000-3D_crop/image00002.jpg", "AFLW2000-3D_crop.list"])
-def test_a_real_test_set_in_part_is_an_error_that_names_it(tmp_path, monkeypatch, part):
-    monkeypatch.setattr(ddfa, "AFLW2000_FOLDER", tmp_path)
-    (tmp_path / part).parent.mkdir(exist_ok=True)
-    (tmp_path / part).write_text("image00002.jpg")
-    with pytest.raises(fileio.InputError, match=f"^{tmp_path}"):
-        ddfa.EvaluationCrops(ddfa.default_test_folder())
