@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 import synergy3DMM
-from synergynet import SynergyNet, fileio
+from synergynet import fileio
 from synergynet.command import pictures
 from synergynet.command.main import command
 from synergynet.command.parser import MESHES
 from synergynet.detection.detectors import find_centerface, whole_photo
+from synergynet.net import SynergyNet
 from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.mat import read_mat
 from utils.evaluation.metrics import landmark_nme

@@ -1,5 +1,8 @@
 """A small network and a test set of random pictures, for everything that scores."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ import torch
 from model_building import SynergyNet, build_model
 from synergynet import fileio
 from utils.data.evaluation_crops import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
+from utils.evaluation.sources import FileSource, NetworkSource, Prediction
 
 COUNT = 6
 SKIPPED = [1, 4]
@@ -48,3 +52,28 @@ def crops(tmp_path_factory) -> EvaluationCrops:
     )
     write_labels(folder / EVAL, labels)
     return EvaluationCrops(folder)
+
+
+@pytest.fixture(scope="package")
+def whole() -> Callable[[NetworkSource | FileSource], Prediction]:
+    """Joins the predictions of a source into one batch."""
+
+    def join(source):
+        batches = list(source.predict())
+        return Prediction(
+            landmarks=np.concatenate([b.landmarks for b in batches]),
+            params=torch.cat([b.params for b in batches]),
+        )
+
+    return join
+
+
+@pytest.fixture
+def write_predictions(tmp_path) -> Callable[..., Path]:
+    """Writes arrays as somebody's predictions; the file's path."""
+
+    def write(name="p", **arrays):
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        return tmp_path / f"{name}.npz"
+
+    return write

@@ -9,20 +9,11 @@ from synergynet.geometry.pose import decode_pose
 from utils.data.evaluation_crops import ALL_POSE_FILE, EVAL, params_file
 from utils.evaluation import metrics
 from utils.evaluation.errors import image_errors, read_truth
-from utils.evaluation.sources import Prediction, network_source
+from utils.evaluation.sources import network_source
 from utils.evaluation.summary import summarise
 
 COUNT = 6  # of conftest.py's test set
 SKIPPED = [1, 4]
-
-
-def whole(source) -> Prediction:
-    """All predictions of a source as one batch."""
-    batches = list(source.predict())
-    return Prediction(
-        landmarks=np.concatenate([b.landmarks for b in batches]),
-        params=torch.cat([b.params for b in batches]),
-    )
 
 
 def test_errors_do_not_depend_on_batches(model, crops):
@@ -36,7 +27,7 @@ def test_errors_do_not_depend_on_batches(model, crops):
     np.testing.assert_allclose(first.rotation_deg, second.rotation_deg, rtol=1e-3)
 
 
-def test_errors_are_those_of_the_metrics(model, crops):
+def test_errors_are_those_of_the_metrics(model, crops, whole):
     prediction = whole(network_source(model, crops))
     errors = image_errors(network_source(model, crops).predict(), read_truth(crops, model))
     labels, found = crops.labels, prediction.landmarks
@@ -58,7 +49,7 @@ def test_missing_predictions_are_an_error(model, crops):
         image_errors(network_source(model, crops).predict(np.arange(2)), read_truth(crops, model))
 
 
-def test_optional_labels_are_read_where_they_are(model, crops, tmp_path):
+def test_optional_labels_are_read_where_they_are(model, crops, tmp_path, whole):
     prediction = whole(network_source(model, crops))
     pose = decode_pose(prediction.params, "exact")
     all_pose = torch.stack([pose.pitch, pose.yaw + 360, pose.roll], dim=1).numpy()

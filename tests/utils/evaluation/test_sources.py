@@ -1,7 +1,5 @@
 """Predictions of networks and of files: known answers, flips, refined landmarks, refusals."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,7 @@ from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.mirror import derive_mirror
 from utils.data.preprocessing import preprocess
 from utils.evaluation.errors import image_errors, read_truth
-from utils.evaluation.sources import Prediction, network_source, read_predictions
+from utils.evaluation.sources import network_source, read_predictions
 
 COUNT = 6  # of conftest.py's test set
 WHITENED_TOLERANCE = 1e-3  # batch norm folded into convolutions: other rounding
@@ -25,16 +23,7 @@ def images_of(crops: EvaluationCrops) -> torch.Tensor:
     return torch.stack([crops[i] for i in range(len(crops))])
 
 
-def whole(source) -> Prediction:
-    """All predictions of a source as one batch."""
-    batches = list(source.predict())
-    return Prediction(
-        landmarks=np.concatenate([b.landmarks for b in batches]),
-        params=torch.cat([b.params for b in batches]),
-    )
-
-
-def test_network_predicts_what_the_model_says(model, crops):
+def test_network_predicts_what_the_model_says(model, crops, whole):
     found = whole(network_source(model, crops, batch_size=4))
     with torch.inference_mode():
         params_w = model.regress(preprocess(images_of(crops)))
@@ -44,7 +33,7 @@ def test_network_predicts_what_the_model_says(model, crops):
     assert off.abs().max() < WHITENED_TOLERANCE
 
 
-def test_some_rows_are_the_same_as_in_the_whole(model, crops):
+def test_some_rows_are_the_same_as_in_the_whole(model, crops, whole):
     source = network_source(model, crops, batch_size=2)
     rows = np.array([5, 0, 3])
     some = np.concatenate([batch.landmarks for batch in source.predict(rows)])
@@ -60,7 +49,7 @@ def test_split_gives_images_one_by_one(model, crops):
     assert len(ones[2]) == 1
 
 
-def test_flip_averages_with_the_mirrored_prediction_of_the_mirror_image(model, crops):
+def test_flip_averages_with_the_mirrored_prediction_of_the_mirror_image(model, crops, whole):
     found = whole(network_source(model, crops, flip=True))
     mirror = derive_mirror(model)
     for i, image in enumerate(images_of(crops)):
@@ -86,7 +75,7 @@ def test_flip_makes_a_symmetric_picture_frontal(model, crops):
     assert pose.roll.abs().max() < 1e-2
 
 
-def test_refined_landmarks_are_the_refiners(model, crops):
+def test_refined_landmarks_are_the_refiners(model, crops, whole):
     found = whole(network_source(model, crops, refined=True))
     with torch.inference_mode():
         outputs = model(preprocess(images_of(crops)))
@@ -106,14 +95,9 @@ def test_refined_needs_a_refiner(model, crops, tiny_morphable):
 # ---------------------------------------------------------------- files
 
 
-def write_predictions(path: Path, **arrays: np.ndarray) -> Path:
-    np.savez(path, **arrays)
-    return path
-
-
-def test_a_file_of_a_models_parameters_scores_as_the_model(model, crops, tmp_path):
+def test_a_file_of_a_models_parameters_scores_as_the_model(model, crops, whole, write_predictions):
     network = network_source(model, crops)
-    path = write_predictions(tmp_path / "p.npz", params=whole(network).params.numpy())
+    path = write_predictions(params=whole(network).params.numpy())
     truth = read_truth(crops, model)
     ours = image_errors(network.predict(), truth)
     theirs = image_errors(read_predictions(path, crops, model).predict(), truth)
@@ -133,8 +117,8 @@ def test_a_file_of_a_models_parameters_scores_as_the_model(model, crops, tmp_pat
         ({"angles_deg": np.array([{}] * COUNT)}, "not a readable .npz"),
     ],
 )
-def test_other_files_are_refused(crops, model, tmp_path, arrays, message):
-    path = write_predictions(tmp_path / "p.npz", **arrays)
+def test_other_files_are_refused(crops, model, arrays, message, write_predictions):
+    path = write_predictions(**arrays)
     with pytest.raises(fileio.InputError, match=message):
         read_predictions(path, crops, model)
 
@@ -146,9 +130,9 @@ def test_what_is_no_npz_is_refused(crops, model, tmp_path):
         read_predictions(path, crops, model)
 
 
-def test_rotations_of_the_file_are_those_of_its_angles(crops, model, tmp_path):
+def test_rotations_of_the_file_are_those_of_its_angles(crops, model, write_predictions):
     angles = np.tile([10.0, 20.0, 30.0], (COUNT, 1))  # pitch, yaw, roll
-    path = write_predictions(tmp_path / "p.npz", angles_deg=angles)
+    path = write_predictions(angles_deg=angles)
     (batch,) = read_predictions(path, crops, model).predict()
     assert batch.exact.yaw[0] == 20
     torch.testing.assert_close(batch.rotation[0], compose_rotation(batch.exact)[0])

@@ -1,7 +1,5 @@
 """What a report says of known errors, and of what a model does not predict."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,17 +11,10 @@ COUNT = 6  # of conftest.py's test set
 SKIPPED = [1, 4]
 
 
-def write_predictions(path: Path, **arrays: np.ndarray) -> Path:
-    np.savez(path, **arrays)
-    return path
-
-
-def test_a_file_of_the_labels_has_no_error(crops, model, tmp_path):
+def test_a_file_of_the_labels_has_no_error(crops, model, write_predictions):
     angles = np.zeros((COUNT, 3))
     angles[crops.labels.pose_rows] = crops.labels.pose_deg
-    path = write_predictions(
-        tmp_path / "p.npz", landmarks=crops.labels.landmarks, angles_deg=angles
-    )
+    path = write_predictions(landmarks=crops.labels.landmarks, angles_deg=angles)
     errors = image_errors(read_predictions(path, crops, model).predict(), read_truth(crops, model))
     result = summarise(errors, crops.labels)
     assert result["nme"]["mean"] == result["nme_3d"]["mean"] == 0
@@ -32,8 +23,8 @@ def test_a_file_of_the_labels_has_no_error(crops, model, tmp_path):
     assert result["pose_mae"]["images"] == COUNT - len(SKIPPED)
 
 
-def test_landmarks_in_the_plane_have_no_3d_error_and_no_pose(crops, model, tmp_path):
-    path = write_predictions(tmp_path / "p.npz", landmarks=crops.labels.landmarks[:, :2] + 1)
+def test_landmarks_in_the_plane_have_no_3d_error_and_no_pose(crops, model, write_predictions):
+    path = write_predictions(landmarks=crops.labels.landmarks[:, :2] + 1)
     errors = image_errors(read_predictions(path, crops, model).predict(), read_truth(crops, model))
     result = summarise(errors, crops.labels)
     assert result["nme"]["image_mean"] > 0
@@ -42,8 +33,8 @@ def test_landmarks_in_the_plane_have_no_3d_error_and_no_pose(crops, model, tmp_p
     assert result["rotation"] is None
 
 
-def test_angles_alone_have_no_landmark_error(crops, model, tmp_path):
-    path = write_predictions(tmp_path / "p.npz", angles_deg=np.zeros((COUNT, 3)))
+def test_angles_alone_have_no_landmark_error(crops, model, write_predictions):
+    path = write_predictions(angles_deg=np.zeros((COUNT, 3)))
     errors = image_errors(read_predictions(path, crops, model).predict(), read_truth(crops, model))
     result = summarise(errors, crops.labels)
     assert result["nme"] is None
@@ -51,12 +42,12 @@ def test_angles_alone_have_no_landmark_error(crops, model, tmp_path):
     assert result["pose_mae"]["mean"] == pytest.approx(expected)
 
 
-def test_comparison_of_two_models(model, crops, tmp_path):
+def test_comparison_of_two_models(model, crops, write_predictions):
     rng = np.random.default_rng(0)
     errors = []
     for noise in (1, 20):
         noisy = crops.labels.landmarks + rng.normal(0, noise, crops.labels.landmarks.shape)
-        path = write_predictions(tmp_path / f"{noise}.npz", landmarks=noisy)
+        path = write_predictions(str(noise), landmarks=noisy)
         source = read_predictions(path, crops, model)
         errors.append(image_errors(source.predict(), read_truth(crops, model)))
     result = compare(*errors, crops.labels)
