@@ -214,7 +214,7 @@ def check_flags(args: argparse.Namespace) -> None:
     """
     if args.img_size != IMG_SIZE:
         raise fileio.InputError(
-            f"--img_size {args.img_size}: the crops are {IMG_SIZE} px; leave it away"
+            f"--img_size {args.img_size}: the crops are {IMG_SIZE} px; leave it out"
         )
     fileio.require_at_least(args, {"--batch-size": 1, "--workers": 0})
     if not args.weights and not args.predictions:

@@ -148,7 +148,7 @@ def check_flags(args: argparse.Namespace) -> None:
         )
     if args.compile and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         raise fileio.InputError(
-            "--compile: no C++ compiler here; install one or leave the flag away"
+            "--compile: no C++ compiler here; install one or leave the flag out"
         )
 
 
@@ -256,7 +256,7 @@ def load_crops(args: argparse.Namespace, model: SynergyNet) -> TrainingCrops:
     crops = TrainingCrops(args.root, args.filelists_train, args.param_fp_train, args.seed)
     if len(crops) < args.batch_size:
         raise fileio.InputError(
-            f"--batch-size {args.batch_size}: there are {len(crops)} images only"
+            f"--batch-size {args.batch_size}: there are only {len(crops)} images"
         )
     if args.mirror:
         crops = crops.with_mirror_images(mirror_targets(crops.params_w, model))
@@ -286,7 +286,7 @@ def start_model(args: argparse.Namespace, device: torch.device) -> SynergyNet:
     _check_whitening(model, args, folder)
     if args.sync_bn:
         if device.type == "cpu":
-            raise fileio.InputError("--sync-bn: PyTorch has it for GPUs only; leave it away")
+            raise fileio.InputError("--sync-bn: PyTorch has it for GPUs only; leave it out")
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return model.to(device, memory_format=torch.channels_last)
 

@@ -79,7 +79,7 @@ def random_label(rng: np.random.Generator, model: LandmarkModel) -> FaceLabel:
 
 
 def mat_bytes(label: FaceLabel, rng: np.random.Generator) -> bytes:
-    """A `.mat` with all of 300W-LP's entries, compressed as its are; 3.5 KB."""
+    """A `.mat` with all of 300W-LP's entries, compressed as they are there; 3.5 KB."""
     table = {
         "pt2d": label.pt2d,
         "roi": np.array([[53, -166, 638, 419]], np.int16),

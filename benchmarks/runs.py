@@ -2,8 +2,9 @@
 
 What `benchmarks/recipes.py` and `benchmarks/ingredients.py` share. OUTPUT/NAME_SEED/ holds a run:
 its settings, its log and its weights; a run whose weights are there is not trained again, one that
-was broken off goes on where it was. OUTPUT/table.md is written after every run. Of a set with more
-faces than a fifth of the images to be seen, that many are used: the learning rate needs epochs.
+was interrupted goes on where it stopped. OUTPUT/table.md is written after every run. Of a set with
+more faces than a fifth of the images to be seen, that many are used: the learning rate needs
+epochs.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def train(run: Run, args: argparse.Namespace) -> Path:
     done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)  # its bar is on stderr
     if done.returncode or not weights.is_file():
         raise fileio.InputError(
-            f"{folder}: training broke off, see train.log there; run this again"
+            f"{folder}: training was cut off, see train.log there; run this again"
         )
     for state in (*folder.glob("*_last.pth.tar"), *folder.glob("*_checkpoint_*")):
         state.unlink()  # ten times as large as the weights

@@ -4,7 +4,7 @@
 
 Baselines are what the published system does: per-image cv2 and PIL loading, an eager network in the
 default memory layout, decoding face by face in numpy. Both sides are timed in turns, so that other
-load on the machine strikes both. Everything runs on generated data, but for the last table:
+load on the machine affects both. Everything runs on generated data, but for the last table:
 one photo from the file to drawn pictures, stage by stage, with the shipped weights.
 """
 

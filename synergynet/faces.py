@@ -75,7 +75,7 @@ class Faces:
 
     @property
     def vertices(self) -> np.ndarray:
-        """(N, 3, V) float32 photo px, y down: the dense face, computed anew at every call."""
+        """(N, 3, V) float32 photo px, y down: the dense face, computed again at every call."""
         vertices = self.model.vertices(self.params)  # (N, 3, V) crop px
         return crop_to_photo(vertices, self.roi_boxes).astype(np.float32)
 

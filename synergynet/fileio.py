@@ -31,7 +31,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 BGR.
 
     Raises:
-        InputError: the file is missing, is no picture, or breaks off early.
+        InputError: the file is missing, is not a picture, or is cut off.
     """
     return decode_image(path, read_bytes(path))
 
@@ -39,7 +39,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 def decode_image(name: str | os.PathLike, data: bytes) -> np.ndarray:
     """`read_image` of bytes that are read already; `name` is what errors call them."""
     if _is_truncated(data):
-        raise InputError(f"{name}: the picture breaks off early; copy or download it again")
+        raise InputError(f"{name}: the picture is cut off; copy or download it again")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error:  # more pixels than OpenCV admits

@@ -320,7 +320,7 @@ def test_shipped_weights_on_the_shipped_test_set(tmp_path):
 def truncate_image(command: dict) -> str:
     path = command["data"] / "AFLW2000-3D_crop" / "image00003.png"
     path.write_bytes(path.read_bytes()[:1000])
-    return "image00003.png: the picture breaks off early"
+    return "image00003.png: the picture is cut off"
 
 
 def truncate_jpeg(command: dict) -> str:
@@ -330,7 +330,7 @@ def truncate_jpeg(command: dict) -> str:
     (folder / "image00003.jpg").write_bytes(data.tobytes()[:3000])
     names = [f"image{i:05d}.{'jpg' if i == 3 else 'png'}" for i in range(COUNT)]
     fileio.write_list(command["data"] / "AFLW2000-3D_crop.list", names)
-    return "image00003.jpg: the picture breaks off early"
+    return "image00003.jpg: the picture is cut off"
 
 
 def shorten_labels(command: dict) -> str:

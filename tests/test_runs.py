@@ -143,6 +143,6 @@ def test_a_run_is_trained_once_and_scored(data, morphable_folder, in_this_proces
 
 def test_training_that_fails_is_one_line(data, morphable_folder, in_this_process, capsys):
     args = parse(data, "--morphable", str(morphable_folder), "--", *TINY_RUN, "--batch-size", "99")
-    with pytest.raises(fileio.InputError, match="paper_0: training broke off"):
+    with pytest.raises(fileio.InputError, match="paper_0: training was cut off"):
         runs.train(runs.Run("paper", 0, data / "set"), args)
     assert "--batch-size 99" in capsys.readouterr().err

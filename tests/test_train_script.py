@@ -64,4 +64,4 @@ def test_train_benchmark_and_train_again(checkout):
     printed = run(checkout, "bash", "train_script.sh", *TINY, "--dry-run")
     assert "nothing was written" in printed
     again = {path: path.stat().st_mtime_ns for path in checkout.glob("synthetic_data/**/*")}
-    assert again == faces  # used, not rendered anew
+    assert again == faces  # used, not rendered again

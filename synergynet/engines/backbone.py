@@ -4,7 +4,7 @@
     params_w = engine(crops)  # (B, 62) from (B, 120, 120, 3) uint8 BGR
 
 Both give the same numbers up to rounding (`tests/synergynet/engines`), may be called from many
-threads, and load the file anew in a forked process. What each is worth: benchmarks/engines.py.
+threads, and load the file again in a forked process. What each is worth: benchmarks/engines.py.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class VideoSummary:
         frames: read and written.
         faces: on all frames together.
         identities: people that were told apart.
-        problem: one line about a video that broke off; None for a whole one.
+        problem: one line about a video that is cut off; None for a whole one.
     """
 
     frames: int
@@ -216,7 +216,7 @@ def annotate_video(
 ) -> VideoSummary:
     """Track the faces of a video and write what was found.
 
-    A video that breaks off, and one that is stopped with Ctrl-C, leave whole files of all that was
+    A video that is cut off, and one that is stopped with Ctrl-C, leave whole files of all that was
     read. Ctrl-C is how webcams end; from a video file it goes on to the caller.
 
     Args:
@@ -256,7 +256,7 @@ def annotate_video(
             stopped, problem = True, f"{source}: stopped after {frames} frames"
         else:
             if reader.broke_off(frames):
-                problem = f"{source}: breaks off after {frames} of {reader.n_frames} frames"
+                problem = f"{source}: is cut off after {frames} of {reader.n_frames} frames"
     summary = VideoSummary(frames, n_faces, len(seen), problem)
     facts = {"video": source, "fps": reader.fps, "smooth": smooth, **dataclasses.asdict(summary)}
     facts |= {"morphable": net.model.morphable_id, "pose_convention": POSE_CONVENTION}

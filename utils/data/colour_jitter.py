@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-ROUND_TO_FLOOR = -0.5 + 1e-4  # added before rounding; the rest keeps whole numbers what they are
+ROUND_TO_FLOOR = -0.5 + 1e-4  # added before rounding; the rest keeps whole numbers as they are
 
 
 def jitter_colours(
@@ -21,8 +21,8 @@ def jitter_colours(
         factors: (3,) of brightness, contrast and saturation; 1 changes nothing.
         order: permutation of 0, 1, 2, the operations in turn.
     Returns:
-        (H, W, 3) uint8 BGR, as PIL's ImageEnhance makes it from the same array; a value in some
-        hundreds is off by one level, since OpenCV rounds where PIL cuts off.
+        (H, W, 3) uint8 BGR, as PIL's ImageEnhance makes it from the same array; one value in a
+        few hundred is off by one level, since OpenCV rounds where PIL truncates.
     """
     operations = (adjust_brightness, adjust_contrast, adjust_saturation)
     for index in order:

@@ -72,7 +72,7 @@ class EvaluationCrops(Dataset):
             )
         self.names = fileio.read_list(list_file)
         if not self.names:
-            raise fileio.InputError(f"{list_file}: lists no image")
+            raise fileio.InputError(f"{list_file}: lists no images")
         self.labels = _read_labels(self.folder / EVAL, self.names)
 
     def __len__(self) -> int:

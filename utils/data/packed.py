@@ -25,7 +25,7 @@ from synergynet.geometry.parameters import IMG_SIZE
 
 CROP = (IMG_SIZE, IMG_SIZE, 3)
 CHUNK = 1024  # images that are read, written and hashed at a time
-ADVICE = "make it anew with prepare_data.py pack"
+ADVICE = "make it again with prepare_data.py pack"
 
 
 def write_packed(

@@ -46,8 +46,8 @@ class Batch(NamedTuple):
 class TrainingCrops:
     """120x120 crops with their whitened parameters, in 3DDFA's files.
 
-    What a batch holds depends on seed, epoch and rows only: not on workers,
-    batches or order. A picture that cannot be read is reported there and another stands in for it.
+    What a batch holds depends on seed, epoch and rows only, not on workers, batches or order. A
+    picture that cannot be read is reported in its batch, and another one stands in for it.
 
     Args:
         root: folder the names of the list are relative to, or a file of `prepare_data.py pack`.
@@ -72,7 +72,7 @@ class TrainingCrops:
         self.params_w = _read_params(params_file)  # (N, 62)
         self.seed = seed
         if not self.names:
-            raise fileio.InputError(f"{list_file}: lists no image")
+            raise fileio.InputError(f"{list_file}: lists no images")
         if len(self.names) != len(self.params_w):
             raise fileio.InputError(
                 f"{list_file} lists {len(self.names)} images but {params_file} holds "
@@ -171,7 +171,7 @@ def _read_params(path: str | os.PathLike) -> torch.Tensor:
 class EpochBatches:
     """Batches of one epoch: a permutation by (seed, epoch), each batch shared out over the ranks.
 
-    Images that do not fill the last batch are left to another epoch; a set smaller than a batch is
+    Images that do not fill the last batch are left for another epoch; a set smaller than a batch is
     one short batch. Of a batch, rank r has images r, r + world_size, ...
 
     Args:

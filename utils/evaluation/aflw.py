@@ -2,8 +2,8 @@
 
 Files, beside AFLW2000-3D's: `AFLW_GT_crop/` with 120 x 120 crops, `AFLW_GT_crop.list`, and in eval/
 `AFLW_GT_pts21.npy` (N, 2, 21) photo px, -1 where hidden, `AFLW_GT_crop_roi_box.npy` (N, 4) and
-`AFLW_GT_crop_yaws.npy` (N,) degrees. Source: 3DDFA, whose files these are; which of the 68
-landmarks stand for the 21 points is told by `metrics.aflw_points`.
+`AFLW_GT_crop_yaws.npy` (N,) degrees. Source: 3DDFA, whose files these are;
+`metrics.aflw_points` says which of the 68 landmarks stand for the 21 points.
 """
 
 from __future__ import annotations

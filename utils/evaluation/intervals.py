@@ -1,6 +1,6 @@
 """How certain a mean error is: bootstrap intervals, and a paired test between two models.
 
-Both treat the headline's mean of bin means as it is: images are drawn anew within their bin.
+Both treat the headline's mean of bin means as it is: images are drawn again within their bin.
 Sources: Efron and Tibshirani, An Introduction to the Bootstrap, chapters 13 and 15.
 """
 

@@ -1,4 +1,4 @@
-"""Where a benchmark's numbers come from, so that they can be had again."""
+"""Where a benchmark's numbers come from, so that they can be reproduced."""
 
 from __future__ import annotations
 

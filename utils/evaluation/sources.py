@@ -238,7 +238,7 @@ def read_predictions(
 
     Arrays, one at least: `params` (N, 62), real (de-whitened), of the crop; `landmarks`
     (N, 2 or 3, 68) in photo px, y down; `angles_deg` (N, 3) pitch, yaw, roll. What two arrays both
-    tell is taken from the more direct one.
+    say is taken from the more direct one.
 
     Args:
         path: the file.

@@ -42,7 +42,7 @@ def add_network(
         arch: default of --arch; None is the checkpoint's.
         required: whether --weights must be given.
         several: whether flags take several values.
-        what: --weights are, for the help.
+        what: --weights name, for the help.
     """
     add = parser.add_argument_group("network").add_argument
     many = {"nargs": "+"} if several else {}

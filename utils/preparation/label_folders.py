@@ -93,7 +93,7 @@ def params_to_mats(
     sizes = fileio.read_array(source / SIZES, (len(names), 2))
     for name in names:
         if leads_outside(name):
-            raise fileio.InputError(f"{source / NAMES}: {name} leads out of the output folder")
+            raise fileio.InputError(f"{source / NAMES}: {name} leads outside the output folder")
     if not (boxes[:, :2] < boxes[:, 2:]).all():
         raise fileio.InputError(f"{source / BOXES}: a box has no area")
     tops = sorted({PurePosixPath(name).with_suffix(".mat").parts[0] for name in names})

@@ -97,7 +97,7 @@ def read_landmarks(path: str | os.PathLike, names: list[str]) -> dict[str, np.nd
     elif suffix == ".csv":
         table = _read_csv(path)
     else:
-        raise fileio.InputError(f"{path}: points come as .npy, .json or .csv")
+        raise fileio.InputError(f"{path}: points must be .npy, .json or .csv")
     points = {}
     for name in names:
         rows = table.get(name, table.get(Path(name).stem))

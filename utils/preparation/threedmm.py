@@ -161,7 +161,7 @@ def _require_face(morphable: MorphableModel, source: str) -> None:
     }
     if wrong := [reason for reason, fine in reasons.items() if not fine]:
         raise fileio.InputError(
-            f"{source}: its mean face is no face ({', '.join(wrong)}); pass files of one model"
+            f"{source}: its mean face is not a face ({', '.join(wrong)}); pass files of one model"
         )
 
 

@@ -253,7 +253,7 @@ def write_training_set(
     recipe: Recipe,
     workers: int,
 ) -> dict[str, float]:
-    """Write a set, or finish one that was broken off.
+    """Write a set, or finish one that was interrupted.
 
     In `output`: train_aug_120x120/ with its list, param_all_norm_v201.pkl, param_whitening.pkl, and
     validation/ in AFLW2000-3D's files.
@@ -263,7 +263,7 @@ def write_training_set(
         validation: faces to cut once, exactly; may be empty.
         read: reads one; raises InputError on bad files. Pickled to the workers.
         output: folder; a finished set in it is an error.
-        recipe: a broken-off set must have been begun with the same.
+        recipe: an unfinished set must have been begun with the same.
         workers: processes; 0 works in this one. The result does not depend on it.
     Returns:
         The error of each face by name.
@@ -317,7 +317,7 @@ def training_command(output: Path, recipe: Recipe, validates: bool) -> str:
 
 
 def _begin(output: Path, recipe: Recipe) -> Path:
-    """The folder of records, new or of a broken-off run with the same recipe."""
+    """The folder of records, new or of an unfinished run with the same recipe."""
     unfinished = output / ".unfinished"
     settings = {
         "morphable": load_morphable(recipe.morphable).hash,
@@ -327,8 +327,8 @@ def _begin(output: Path, recipe: Recipe) -> Path:
     path = unfinished / "settings.json"
     if path.exists() and fileio.read_json(path) != settings:
         raise fileio.InputError(
-            f"{output}: holds a broken-off set of other settings ({path}); repeat those, or remove "
-            f"the folder"
+            f"{output}: holds an unfinished set with other settings ({path}); repeat those, or "
+            f"remove the folder"
         )
     fileio.write_json(path, settings)
     return unfinished
@@ -359,7 +359,7 @@ def _convert(
         fileio.write_list(output / "errors.txt", errors)
         others = f" (and {len(errors) - 1} more in errors.txt)" if len(errors) > 1 else ""
         raise fileio.InputError(
-            f"{errors[0]}{others}; mend or remove these, then run this again: what is done is kept"
+            f"{errors[0]}{others}; fix or remove these, then run this again: what is done is kept"
         )
     return [_in_order(_read_records(job), faces) for job, faces in zip(jobs, parts, strict=True)]
 

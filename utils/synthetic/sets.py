@@ -96,7 +96,7 @@ def write_training_set(
 ) -> np.ndarray:
     """Write a training set in 3DDFA's files: pictures, their list, whitened parameters.
 
-    List and parameters are written last, so that a broken-off set is not taken for a whole one.
+    List and parameters are written last, so that an unfinished set is not taken for a whole one.
 
     Args:
         morphable_folder: the open morphable model with its head.

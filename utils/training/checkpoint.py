@@ -152,7 +152,7 @@ def check_run(
     saved = entries.get("args", {})
     if entries["step"] and saved.get("batch_size") != args["batch_size"]:
         raise fileio.InputError(
-            f"{path}: stands in the middle of an epoch of --batch-size {saved.get('batch_size')}; "
+            f"{path}: stopped in the middle of an epoch of --batch-size {saved.get('batch_size')}; "
             f"keep that size"
         )
     lines = [

@@ -134,7 +134,7 @@ def step_seed(seed: int, epoch: int, step: int, part: int) -> int:
 
 
 def measure_batch_norms(model: SynergyNet, batches: Iterable[Batch]) -> None:
-    """Measure the batch-norm statistics of averaged weights anew, on STATISTICS_BATCHES batches.
+    """Measure the batch-norm statistics of averaged weights again, on STATISTICS_BATCHES batches.
 
     Averaged weights are smaller than the weights they average, and so are their activations:
     neither the trained model's statistics nor the average of those fit them.

@@ -181,7 +181,7 @@ def _tensorboard_writer(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise fileio.InputError(
-            "--tensorboard needs TensorBoard: pip install '.[tensorboard]', or leave it away"
+            "--tensorboard needs TensorBoard: pip install '.[tensorboard]', or leave it out"
         ) from None
     return SummaryWriter(str(folder))
 

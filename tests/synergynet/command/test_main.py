@@ -205,7 +205,7 @@ def write_bad_ones() -> dict[str, str]:
     return {
         "in/text.jpg": "skipped: in/text.jpg: not a picture that OpenCV can read",
         "in/empty.png": "skipped: in/empty.png: not a picture that OpenCV can read",
-        "in/cut_off.jpg": "skipped: in/cut_off.jpg: the picture breaks off early; copy or "
+        "in/cut_off.jpg": "skipped: in/cut_off.jpg: the picture is cut off; copy or "
         "download it again",
         "in/one_pixel.png": "in/one_pixel.png: no face found",
         "in/20_megapixels.jpg": "in/20_megapixels.jpg: no face found",

@@ -109,7 +109,7 @@ def test_a_video_that_breaks_off_leaves_what_was_read(clip, net, tmp_path):
     broken.write_bytes(data[: len(data) // 2])
     summary = annotate_video(net, str(broken), tmp_path / "out" / "broken", mark)
     assert 0 < summary.frames < N_FRAMES - 2
-    assert summary.problem == (f"{broken}: breaks off after {summary.frames} of {N_FRAMES} frames")
+    assert summary.problem == (f"{broken}: is cut off after {summary.frames} of {N_FRAMES} frames")
     lines = (tmp_path / "out" / "broken.jsonl").read_text().splitlines()
     assert len(lines) == summary.frames
     assert read_json(tmp_path / "out" / "broken.json")["problem"] == summary.problem

@@ -134,7 +134,7 @@ def test_lengths_must_match(crops_folder):
 
 def test_empty_list(crops_folder):
     fileio.write_list(crops_folder / "crops.list", [])
-    with pytest.raises(fileio.InputError, match=r"crops\.list: lists no image"):
+    with pytest.raises(fileio.InputError, match=r"crops\.list: lists no images"):
         training_crops(crops_folder)
 
 
@@ -161,7 +161,7 @@ def test_an_unreadable_crop_is_named_and_replaced(crops_folder, workers):
     (crops_folder / "images" / "07.png").unlink()
     (batch,) = training_loader(training_crops(crops_folder), 10, 0, workers)
     first, second = sorted(batch.unreadable)
-    assert "04.png: the picture breaks off early" in first
+    assert "04.png: the picture is cut off" in first
     assert "07.png: file not found" in second
     assert batch.images.shape == (10, *PIXELS)
     rows = batch.rows.tolist()

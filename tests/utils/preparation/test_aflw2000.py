@@ -164,7 +164,7 @@ def duplicate_label(folder: Path) -> None:
     ("break_it", "message"),
     [
         (remove_image, r"image00040\.jpg: file not found"),
-        (truncate_image, r"image00040\.jpg: the picture breaks off early"),
+        (truncate_image, r"image00040\.jpg: the picture is cut off"),
         (corrupt_label, r"image00040\.mat: not a readable \.mat"),
         (other_label, r"image00040\.mat: no AFLW2000 label"),
         (infinite_label, r"image00040\.mat: holds values that are not finite"),

@@ -226,7 +226,7 @@ FAR_AWAY = np.array([[0, 0, 0, 9000, 200, -80, 1.2e-3]])
         (remove("AFW_1001_1_2.jpg"), r"AFW_1001_1_2\.jpg is missing"),
         (remove("AFW_1001_1_2.mat"), r"AFW_1001_1_2\.mat is missing"),
         (corrupt, r"AFW_1001_1_2\.mat: not a readable \.mat file"),
-        (truncate_picture, r"AFW_1001_1_2\.jpg: the picture breaks off early"),
+        (truncate_picture, r"AFW_1001_1_2\.jpg: the picture is cut off"),
         (change_label("Shape_Para", np.zeros((10, 1))), r"AFW_1001_1_2\.mat: Pose_Para, Shape"),
         (change_label("Exp_Para", np.full((29, 1), np.nan)), r"AFW_1001_1_2\.mat: holds values"),
         (change_label("Pose_Para", FAR_AWAY), r"AFW_1001_1_2\.jpg: its landmarks lie outside"),

@@ -211,7 +211,7 @@ def test_photos_and_points_that_do_not_belong_together(photos, points, tmp_path)
         ("a.json", json.dumps({"anna": [[1, None]] * 68}), "finite"),
         ("a.json", '{"anna": {"x": 1}}', "not 68 points of 2 or 3 numbers"),
         ("a.json", "{", "not valid JSON"),
-        ("a.txt", "", "points come as"),
+        ("a.txt", "", "points must be"),
         ("a.npy", "no array", "not a readable"),
         ("anna.pts", "version: 1\n{\n1 2\n}", r"anna\.pts: not 68 points"),
         ("anna.pts", "no braces", r"anna\.pts: not 68 points"),

@@ -193,8 +193,8 @@ def empty(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
-        (turn_upside_down, "its mean face is no face .*eyes are not above the mouth"),
-        (use_millimetres, "its mean face is no face .*not in micrometres"),
+        (turn_upside_down, "its mean face is not a face .*eyes are not above the mouth"),
+        (use_millimetres, "its mean face is not a face .*not in micrometres"),
         (remove_basis, r"w_exp_sim\.npy missing"),
         (shorten_basis, r"w_exp_sim\.npy: shape \(\d+, 10\), expected \(\d+, 10\)"),
         (break_triangles, r"tri\.mat: not a readable \.mat file"),
@@ -218,7 +218,7 @@ def test_bad_sources_are_named_and_leave_nothing(tmp_path, break_it, message):
         ("trimIndex", "model_info.mat", lambda kept: kept + 10**6, "trimIndex outside the"),
         ("trimIndex", "model_info.mat", lambda kept: kept[1:], "w_exp has .* rows, three for"),
         ("keypoints", "model_info.mat", lambda points: points[:, 1:], "not 204 rows"),
-        ("keypoints", "model_info.mat", lambda points: points[:, ::-1], "is no face"),
+        ("keypoints", "model_info.mat", lambda points: points[:, ::-1], "is not a face"),
     ],
 )
 def test_index_maps_that_do_not_fit(tmp_path, face, variable, file, value, message):

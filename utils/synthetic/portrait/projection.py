@@ -2,7 +2,7 @@
 
 A camera is (4, 4), homogeneous: it takes (x, y, z, 1) of the model to (x w, y w, z w, w) of the
 crop, y up, z towards the viewer. The last row of a weak-perspective camera is (0, 0, 0, 1) and may
-be left away, as the pose block [s R | t] of real parameters does. A perspective camera takes planes
+be left out, as the pose block [s R | t] of real parameters does. A perspective camera takes planes
 to planes, depth included; so a z-buffer of flat triangles stays right.
 """
 

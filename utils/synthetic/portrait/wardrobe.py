@@ -201,7 +201,7 @@ def dress(
 ) -> tuple[list[Layer], Surface]:
     """The layers of what a posed head wears, and the surface in their shadow.
 
-    Garments that would hide most of the face are left away.
+    Garments that would hide most of the face are left out.
 
     Args:
         garments: meshes with the linear BGR (3,) that their textures are multiplied with.
