@@ -188,11 +188,6 @@ def pose_errors(predicted: Pose, truth_deg: np.ndarray) -> np.ndarray:
     return angles - truth_deg
 
 
-def pose_mae(predicted: Pose, truth_deg: np.ndarray) -> dict[str, float]:
-    """Mean absolute error of head pose in degrees, as `summarise_pose` has it."""
-    return summarise_pose(pose_errors(predicted, truth_deg))
-
-
 def summarise_pose(errors_deg: np.ndarray) -> dict[str, float]:
     """Means of absolute (M, 3) pitch, yaw, roll errors, their `mean`, and the count of `images`."""
     pitch, yaw, roll = np.abs(errors_deg).mean(axis=0).tolist()
@@ -244,7 +239,7 @@ def format_pose_mae(mae: dict[str, float]) -> str:
 
 
 def format_angles(title: str, mae: dict[str, float]) -> str:
-    """One line of a `pose_mae`: its mean, then the angles."""
+    """One line of a `summarise_pose`: its mean, then the angles."""
     return (
         f"{title} = {mae['mean']:.3f} (in deg), [yaw,pitch,roll] = "
         f"[{mae['yaw']:.3f}, {mae['pitch']:.3f}, {mae['roll']:.3f}]"

@@ -15,7 +15,7 @@ import importlib.util
 import io as memory_files
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,6 @@ from torch.fx.experimental.optimization import fuse
 
 from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE
-from utils.data.preprocessing import BENCHMARK, Preset, preprocess
 
 ENGINES = ("auto", "torch", "onnx")
 CPU_MICRO_BATCH = 16  # its activations stay in the processor's cache; more images are slower
@@ -80,19 +79,6 @@ def make_regressor(
     if engine == "torch" or hindrance:
         return _torch_regressor(network, device)
     return _onnx_regressor(network)
-
-
-def regress_all(
-    regress: Callable[[Tensor], Tensor], batches: Iterable[Tensor], preset: Preset = BENCHMARK
-) -> Tensor:
-    """Whitened parameters (N, 62), on the regressor's device, of all images of a loader.
-
-    Args:
-        regress: from `make_regressor`.
-        batches: (B, 120, 120, 3) uint8 BGR each.
-        preset: pre-processing.
-    """
-    return torch.cat([regress(preprocess(images, preset)) for images in batches])
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:

@@ -37,7 +37,7 @@ def test_errors_are_those_of_the_metrics(model, crops, whole):
     assert errors.landmarks.mean() == pytest.approx(errors.nme.mean())
     rows = labels.pose_rows
     pose = decode_pose(prediction.params[rows], "published")
-    expected = metrics.pose_mae(pose, labels.pose_deg)
+    expected = metrics.summarise_pose(metrics.pose_errors(pose, labels.pose_deg))
     assert metrics.summarise_pose(errors.published[rows])["mean"] == pytest.approx(
         expected["mean"], rel=1e-3
     )

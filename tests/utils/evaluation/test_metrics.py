@@ -36,7 +36,9 @@ def test_pose_report_equals_the_published_system_to_the_letter(reference, tiny_m
     params = params_w * tiny_morphable.param_std + tiny_morphable.param_mean
     rows = np.setdiff1d(np.arange(len(params)), reference.arrays["metric_pose_skip"])
     pose = decode_pose(params[rows], "published")
-    report = metrics.format_pose_mae(metrics.pose_mae(pose, reference.arrays["metric_pose_gt"]))
+    report = metrics.format_pose_mae(
+        metrics.summarise_pose(metrics.pose_errors(pose, reference.arrays["metric_pose_gt"]))
+    )
     assert report == f"Face orientation estimation:\n{reference.facts['pose_message']}"
 
 
@@ -97,13 +99,13 @@ def test_pose_mae_by_hand():
         yaw=torch.tensor([10.0, 20.0]), pitch=torch.tensor([1.0, 1.0]), roll=torch.zeros(2)
     )
     truth = np.array([[2, 10, 0], [-2, 26, -1]])  # pitch, yaw, roll
-    mae = metrics.pose_mae(predicted, truth)
+    mae = metrics.summarise_pose(metrics.pose_errors(predicted, truth))
     assert mae == {"yaw": 3, "pitch": 2, "roll": 0.5, "mean": 5.5 / 3, "images": 2}
 
 
 def test_pose_mae_refuses_other_counts():
     with pytest.raises(ValueError, match="differ in shape"):
-        metrics.pose_mae(Pose(*torch.zeros(3, 4)), np.zeros((5, 3)))
+        metrics.pose_errors(Pose(*torch.zeros(3, 4)), np.zeros((5, 3)))
 
 
 # ---------------------------------------------------------------- against plain loops, float64
@@ -157,7 +159,7 @@ def test_pose_summary_equals_a_plain_loop():
     for i in range(30):
         for axis in range(3):
             totals[axis] += abs(found[i, axis] - truth[i, axis])
-    mae = metrics.pose_mae(pose, truth)
+    mae = metrics.summarise_pose(metrics.pose_errors(pose, truth))
     assert [mae["pitch"], mae["yaw"], mae["roll"]] == pytest.approx([t / 30 for t in totals])
 
 

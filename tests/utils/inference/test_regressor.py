@@ -8,13 +8,12 @@ import torch
 
 from model_building import build_model
 from synergynet import fileio
-from utils.data.preprocessing import BENCHMARK, IN_THE_WILD, preprocess
+from utils.data.preprocessing import preprocess
 from utils.inference.regressor import (
     CPU_MICRO_BATCH,
     choose_device,
     fold_batch_norm,
     make_regressor,
-    regress_all,
 )
 
 FOLDING_TOLERANCE = 1e-5  # relative to the largest output: float32 sums in another order
@@ -122,18 +121,6 @@ def test_engines_that_cannot_run_are_refused(tiny_morphable, monkeypatch):
     images = preprocess(random_images(2))
     expected = make_regressor(model, engine="torch")(images)
     assert torch.equal(make_regressor(model, engine="auto")(images), expected)
-
-
-def test_regress_all_joins_batches_and_applies_the_preset(tiny_morphable):
-    regress = make_regressor(build("mobilenet_025", tiny_morphable))
-    images = random_images(5)
-    whole = regress_all(regress, [images])
-    parts = regress_all(regress, images.split(2))
-    torch.testing.assert_close(parts, whole)
-    torch.testing.assert_close(whole, regress(preprocess(images, BENCHMARK)))
-    wild = regress_all(regress, [images], IN_THE_WILD)
-    torch.testing.assert_close(wild, regress(preprocess(images, IN_THE_WILD)))
-    assert not torch.equal(wild, whole)
 
 
 @pytest.mark.parametrize("name", ["gpu", "999", "cuda:999"])
