@@ -149,14 +149,22 @@ def functions(module: str) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def called(module: str, body: ast.AST, handed: str) -> set[tuple[str, str]]:
-    """Module and name of the project's functions that are called with a variable `handed`."""
-    names = {}  # of functions and modules, as this module has them
+def imported_names(module: str) -> dict[str, str]:
+    """What a module calls functions and modules that it imports, and where those are."""
+    names = {}
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names |= {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {
+                alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names
+            }
+    return names
+
+
+def called(module: str, body: ast.AST, handed: str) -> set[tuple[str, str]]:
+    """Module and name of the project's functions that are called with a variable `handed`."""
+    names = imported_names(module)
     found = set()
     for node in ast.walk(body):
         if isinstance(node, ast.Call) and handed in map(ast.unparse, node.args):
@@ -187,6 +195,8 @@ def declared_flags(parser_function: ast.FunctionDef) -> set[str]:
         ):
             names = [a.value for a in node.args if isinstance(a, ast.Constant)]
             long_names = [n for n in names if str(n).startswith("--")] or names
+            if any(ast.unparse(k.value) == "'version'" for k in node.keywords):
+                continue  # argparse prints it and ends
             named = [k.value.value for k in node.keywords if k.arg == "dest"] or long_names
             flags |= {str(n).lstrip("-").replace("-", "_") for n in named[:1]}
     return flags
@@ -201,11 +211,11 @@ def read_flags(function: ast.FunctionDef) -> set[str]:
     "script", sorted(name for name in MODULES if "get_args_parser" in functions(name))
 )
 def test_every_flag_is_read(script):
-    """A flag's value is looked up as args.NAME, in the script or where that hands `args` to."""
-    names = functions(script)
-    parsers = [f for name in names for f in reached(script, name, "parser")]
+    """A flag's value is looked up as args.NAME: by who parses it, or where that hands `args` to."""
+    parsers = [f for name in functions(script) for f in reached(script, name, "parser")]
     flags = set().union(*map(declared_flags, parsers))
-    readers = [f for name in names for f in reached(script, name, "args")]
+    users = [m for m in MODULES if f"{script}.get_args_parser" in imported_names(m).values()]
+    readers = [f for m in (script, *users) for n in functions(m) for f in reached(m, n, "args")]
     read = set().union(*map(read_flags, readers))
     assert flags, "no flag found"
     assert flags <= read, f"nothing reads {sorted(flags - read)}"
