@@ -24,9 +24,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from model_building import SynergyNet, build_model, load_morphable
+from model_building import SynergyNet
 from synergynet import fileio
+from synergynet.face_model import MorphableModel
 from synergynet.geometry.parameters import IMG_SIZE
+from synergynet.morphable_folder import read_morphable_folder
 from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops, default_test_folder
 from utils.data.folders import OPEN_FOLDER, ROOT, default_morphable_folder
 from utils.data.preprocessing import BENCHMARK, Preset
@@ -80,7 +82,7 @@ def evaluate(
         model, crops, device, batch_size, workers, preset, flip, refined, engine
     )
     facts = describe_model(model, device, preset, flip, refined)
-    return score("", source, model, facts).result
+    return score("", source, model.face_model(), facts).result
 
 
 def describe_model(
@@ -99,19 +101,21 @@ def describe_model(
 
 
 def score(
-    name: str, source: NetworkSource | FileSource, model: SynergyNet, facts: dict[str, Any]
+    name: str, source: NetworkSource | FileSource, face_model: MorphableModel, facts: dict[str, Any]
 ) -> Entry:
     """Run a source over its test set and sum up its errors.
 
     Args:
         name: what tables call the model.
         source: what it predicts.
-        model: whose bases its shape and expression are in.
+        face_model: in whose bases its shape and expression are; of numpy arrays.
         facts: entries of the result that say what was run.
     """
     crops = source.crops
     start = time.perf_counter()
-    errors = image_errors(_progress(source.predict(), name, len(crops)), read_truth(crops, model))
+    errors = image_errors(
+        _progress(source.predict(), name, len(crops)), read_truth(crops, face_model)
+    )
     seconds = time.perf_counter() - start
     aflw = aflw_errors(source) if isinstance(source, NetworkSource) else None
     result = summarise(errors, crops.labels) | {
@@ -120,7 +124,7 @@ def score(
         "images_per_second": len(crops) / seconds,
         "data": _relative(crops.folder),
     }
-    mean_face = model.u_base.reshape(-1, 3).T.cpu().numpy()  # (3, 68)
+    mean_face = face_model.u[face_model.keypoints].reshape(-1, 3).T  # (3, 68)
     return Entry(name, source, errors, result | facts, mean_face)
 
 
@@ -250,14 +254,19 @@ def score_all(
             engine=args.engine,
         )
         facts = describe_model(model, device, BENCHMARK, args.flip, args.refined)
-        yield score(names[files.weights], source, model, facts | {"weights": str(files.weights)})
+        yield score(
+            names[files.weights],
+            source,
+            model.face_model(),
+            facts | {"weights": str(files.weights)},
+        )
     for path in args.predictions:
         folder = (args.morphable or [default_morphable_folder()])[0]
-        face = build_model("mobilenet_025", morphable=load_morphable(folder))  # decodes only
-        source = read_predictions(path, crops, face)
+        face_model = read_morphable_folder(folder)
+        source = read_predictions(path, crops, face_model)
         print(f"predictions {path}, test set {_relative(crops.folder)}")
         facts = {"weights": None, "predictions": str(path), "device": None}
-        yield score(names[path], source, face, facts)
+        yield score(names[path], source, face_model, facts)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
     model = load_model(*network_files(args))
     device = choose_device(args.device)
     source = network_source(model, crops, device, flip=args.flip, engine="torch")
-    errors = image_errors(source.predict(), read_truth(crops, model))
+    errors = image_errors(source.predict(), read_truth(crops, model.face_model()))
     print(f"{args.weights} on {args.data}; means over images\n")
     print(format_table(errors, attributes))
     print(f"\n{format_failures(errors)}")

@@ -528,7 +528,7 @@ def test_real_images_score_what_an_independent_program_found(real):
     model, folder = real
     crops = EvaluationCrops(folder)
     source = network_source(model, crops, preset=IN_THE_WILD)
-    nme = 100 * image_errors(source.predict(), read_truth(crops, model)).nme
+    nme = 100 * image_errors(source.predict(), read_truth(crops, model.face_model())).nme
     np.testing.assert_allclose(nme, REAL_NME_PERCENT, atol=IMAGE_TOLERANCE)
 
 

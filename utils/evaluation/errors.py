@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model_building import SynergyNet
 from synergynet import fileio
+from synergynet.face_model import MorphableModel
 from synergynet.geometry.parameters import EXPR, N_LANDMARKS, N_PARAMS, SHAPE
 from utils.data.evaluation_crops import ALL_POSE_FILE, EVAL, EvaluationCrops, params_file
 from utils.evaluation import metrics
@@ -52,22 +52,22 @@ class Truth:
         landmarks: (N, 3, 68) photo px, y down.
         reannotated: (N, 2, 68) photo px.
         pose_deg: (N, 3) pitch, yaw, roll; NaN where an image has no label.
-        params: (N, 62) real parameters in the bases of `model`.
-        model: whose bases; None without `params`.
+        params: (N, 62) real parameters in the bases of `face_model`.
+        face_model: its arrays are numpy's; None where `params` are of no interest.
     """
 
     landmarks: np.ndarray
     reannotated: np.ndarray | None
     pose_deg: np.ndarray | None
     params: Tensor | None
-    model: SynergyNet | None
+    face_model: MorphableModel | None
 
 
-def read_truth(crops: EvaluationCrops, model: SynergyNet | None) -> Truth:
+def read_truth(crops: EvaluationCrops, face_model: MorphableModel | None) -> Truth:
     """The labels of a test set, with the optional ones in eval/.
 
     ALL_POSE_FILE holds the angles of all N images, also of those that the published protocol leaves
-    out; `params_file` the parameters in the bases of `model`, if it has one.
+    out; `params_file` the parameters in the bases of `face_model`, if one is given.
     """
     labels, folder = crops.labels, crops.folder / EVAL
     pose_deg = params = None
@@ -76,10 +76,10 @@ def read_truth(crops: EvaluationCrops, model: SynergyNet | None) -> Truth:
     elif labels.pose_rows is not None:
         pose_deg = np.full((len(crops), 3), np.nan)
         pose_deg[labels.pose_rows] = labels.pose_deg
-    path = folder / params_file(model.morphable_id["hash"]) if model is not None else None
+    path = folder / params_file(face_model.hash) if face_model is not None else None
     if path is not None and path.is_file():
         params = torch.from_numpy(fileio.read_array(path, (len(crops), N_PARAMS)))
-    return Truth(labels.landmarks, labels.reannotated, pose_deg, params, model)
+    return Truth(labels.landmarks, labels.reannotated, pose_deg, params, face_model)
 
 
 def image_errors(predictions: Iterable[Prediction], truth: Truth) -> ImageErrors:
@@ -101,7 +101,7 @@ def image_errors(predictions: Iterable[Prediction], truth: Truth) -> ImageErrors
         if prediction.rotation is not None and truth.pose_deg is not None:
             _pose_errors(prediction, truth.pose_deg[rows], columns)
         if prediction.params is not None and truth.params is not None:
-            _face_errors(prediction.params, truth.params[rows], truth.model, columns)
+            _face_errors(prediction.params, truth.params[rows], truth.face_model, columns)
         start = rows.stop
     if start != len(truth.landmarks):
         raise RuntimeError(f"{start} images scored, {len(truth.landmarks)} listed")
@@ -134,11 +134,13 @@ def _pose_errors(
 
 
 def _face_errors(
-    found: Tensor, true: Tensor, model: SynergyNet, columns: dict[str, list[np.ndarray]]
+    found: Tensor, true: Tensor, face_model: MorphableModel, columns: dict[str, list[np.ndarray]]
 ) -> None:
-    shape = metrics.face_errors(found[:, SHAPE], true[:, SHAPE], model.w_shp)
+    shape = metrics.face_errors(found[:, SHAPE], true[:, SHAPE], torch.from_numpy(face_model.w_shp))
     _add(columns, "shape_mm", shape)
-    expression = metrics.face_errors(found[:, EXPR], true[:, EXPR], model.w_exp)
+    expression = metrics.face_errors(
+        found[:, EXPR], true[:, EXPR], torch.from_numpy(face_model.w_exp)
+    )
     _add(columns, "expression_mm", expression)
 
 

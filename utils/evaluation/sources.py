@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from model_building import SynergyNet
 from synergynet import fileio
+from synergynet.face_model import MorphableModel
 from synergynet.geometry.crop import crop_to_photo
 from synergynet.geometry.mirror import FaceMirror, mean_params, mirror_landmarks, mirror_params
 from synergynet.geometry.parameters import IMG_SIZE, N_LANDMARKS, N_PARAMS
@@ -185,9 +186,9 @@ class FileSource:
     Attributes:
         landmarks: (N, 2 or 3, 68) photo px, or None.
         angles_deg: (N, 3) pitch, yaw, roll of R = Rx(pitch) Ry(yaw) Rz(roll), or None.
-        params: (N, 62) real parameters of `model`'s face model, or None.
+        params: (N, 62) real parameters of `face_model`, or None.
         crops: the test set.
-        model: decodes parameters.
+        face_model: its arrays are numpy's; None without `params`.
         batch_size: images a batch.
     """
 
@@ -195,7 +196,7 @@ class FileSource:
     landmarks: np.ndarray | None = None
     angles_deg: np.ndarray | None = None
     params: np.ndarray | None = None
-    model: SynergyNet | None = None
+    face_model: MorphableModel | None = None
     batch_size: int = 1024
 
     def predict(self, rows: np.ndarray | None = None) -> Iterator[Prediction]:
@@ -207,11 +208,10 @@ class FileSource:
     def _batch(self, rows: np.ndarray) -> Prediction:
         prediction = Prediction()
         if self.params is not None:
-            params = torch.from_numpy(self.params[rows]).float()
-            params_w = (params - self.model.param_mean) / self.model.param_std
-            landmarks = self.model.landmarks(params_w).numpy()
+            params = self.params[rows]
+            landmarks = self.face_model.landmarks(params)  # (B, 3, 68) crop px
             landmarks = crop_to_photo(landmarks, self.crops.labels.roi_box[rows])
-            prediction = Prediction.of_params(params, landmarks)
+            prediction = Prediction.of_params(torch.from_numpy(params).float(), landmarks)
         if self.landmarks is not None:
             prediction = dataclasses.replace(prediction, landmarks=self.landmarks[rows])
         if self.angles_deg is not None:
@@ -232,7 +232,7 @@ PREDICTION_SHAPES = {
 
 
 def read_predictions(
-    path: str | os.PathLike, crops: EvaluationCrops, model: SynergyNet | None
+    path: str | os.PathLike, crops: EvaluationCrops, face_model: MorphableModel | None
 ) -> FileSource:
     """Read `.npz` predictions of a test set: one row an image, in the order of its list.
 
@@ -243,7 +243,7 @@ def read_predictions(
     Args:
         path: the file.
         crops: the test set.
-        model: whose face model decodes `params`.
+        face_model: decodes `params`; its arrays are numpy's.
     Raises:
         InputError: unreadable, no such array, another count or shape, or values not finite.
     """
@@ -259,4 +259,4 @@ def read_predictions(
             raise fileio.InputError(
                 f"{path}: {name} of shape {array.shape}, expected {' or '.join(map(str, shapes))}"
             )
-    return FileSource(crops, model=model, **known)
+    return FileSource(crops, face_model=face_model, **known)

@@ -9,6 +9,7 @@ import torch
 
 from model_building import SynergyNet, build_model
 from synergynet import fileio
+from synergynet.face_model import MorphableModel
 from utils.data.evaluation_crops import CROPS, EVAL, EvaluationCrops, EvaluationLabels, write_labels
 from utils.evaluation.sources import FileSource, NetworkSource, Prediction
 
@@ -28,6 +29,11 @@ def model(tiny_morphable) -> SynergyNet:
         torch.nn.init.normal_(model.I2P.backbone.classifier_ori[-1].weight, std=0.1)
         torch.nn.init.constant_(model.forwardDirection.bn9.bias, 20.0)  # 1 px
     return model.eval()
+
+
+@pytest.fixture(scope="package")
+def face_model(model) -> MorphableModel:
+    return model.face_model()
 
 
 @pytest.fixture(scope="package")

@@ -16,8 +16,8 @@ COUNT = 6  # of conftest.py's test set
 SKIPPED = [1, 4]
 
 
-def test_errors_do_not_depend_on_batches(model, crops):
-    truth = read_truth(crops, model)
+def test_errors_do_not_depend_on_batches(model, crops, face_model):
+    truth = read_truth(crops, face_model)
     first, second = (
         image_errors(network_source(model, crops, batch_size=size).predict(), truth)
         for size in (1, 64)
@@ -27,9 +27,9 @@ def test_errors_do_not_depend_on_batches(model, crops):
     np.testing.assert_allclose(first.rotation_deg, second.rotation_deg, rtol=1e-3)
 
 
-def test_errors_are_those_of_the_metrics(model, crops, whole):
+def test_errors_are_those_of_the_metrics(model, crops, whole, face_model):
     prediction = whole(network_source(model, crops))
-    errors = image_errors(network_source(model, crops).predict(), read_truth(crops, model))
+    errors = image_errors(network_source(model, crops).predict(), read_truth(crops, face_model))
     labels, found = crops.labels, prediction.landmarks
     np.testing.assert_allclose(errors.nme, metrics.landmark_nme(found, labels.landmarks), rtol=1e-4)
     again = metrics.landmark_nme(found, labels.reannotated)
@@ -44,23 +44,25 @@ def test_errors_are_those_of_the_metrics(model, crops, whole):
     assert np.isnan(errors.rotation_deg[SKIPPED]).all()
 
 
-def test_missing_predictions_are_an_error(model, crops):
+def test_missing_predictions_are_an_error(model, crops, face_model):
     with pytest.raises(RuntimeError, match="2 images scored, 6 listed"):
-        image_errors(network_source(model, crops).predict(np.arange(2)), read_truth(crops, model))
+        image_errors(
+            network_source(model, crops).predict(np.arange(2)), read_truth(crops, face_model)
+        )
 
 
-def test_optional_labels_are_read_where_they_are(model, crops, tmp_path, whole):
+def test_optional_labels_are_read_where_they_are(model, crops, tmp_path, whole, face_model):
     prediction = whole(network_source(model, crops))
     pose = decode_pose(prediction.params, "exact")
     all_pose = torch.stack([pose.pitch, pose.yaw + 360, pose.roll], dim=1).numpy()
     optional = {
         ALL_POSE_FILE: all_pose,
-        params_file(model.morphable_id["hash"]): prediction.params.numpy(),
+        params_file(face_model.hash): prediction.params.numpy(),
     }
     for name, array in optional.items():
         fileio.write_array(crops.folder / EVAL / name, array)
     try:
-        errors = image_errors(network_source(model, crops).predict(), read_truth(crops, model))
+        errors = image_errors(network_source(model, crops).predict(), read_truth(crops, face_model))
     finally:
         for name in optional:
             (crops.folder / EVAL / name).unlink()
@@ -71,7 +73,7 @@ def test_optional_labels_are_read_where_they_are(model, crops, tmp_path, whole):
     assert result["expression_mm"]["images"] == COUNT
     assert (
         summarise(
-            image_errors(network_source(model, crops).predict(), read_truth(crops, model)),
+            image_errors(network_source(model, crops).predict(), read_truth(crops, face_model)),
             crops.labels,
         )["shape_mm"]
         is None

@@ -95,12 +95,14 @@ def test_refined_needs_a_refiner(model, crops, tiny_morphable):
 # ---------------------------------------------------------------- files
 
 
-def test_a_file_of_a_models_parameters_scores_as_the_model(model, crops, whole, write_predictions):
+def test_a_file_of_a_models_parameters_scores_as_the_model(
+    model, crops, whole, write_predictions, face_model
+):
     network = network_source(model, crops)
     path = write_predictions(params=whole(network).params.numpy())
-    truth = read_truth(crops, model)
+    truth = read_truth(crops, face_model)
     ours = image_errors(network.predict(), truth)
-    theirs = image_errors(read_predictions(path, crops, model).predict(), truth)
+    theirs = image_errors(read_predictions(path, crops, face_model).predict(), truth)
     np.testing.assert_allclose(theirs.nme, ours.nme, rtol=1e-4)
     np.testing.assert_allclose(theirs.exact, ours.exact, atol=1e-2)
 
@@ -117,22 +119,22 @@ def test_a_file_of_a_models_parameters_scores_as_the_model(model, crops, whole, 
         ({"angles_deg": np.array([{}] * COUNT)}, "not a readable .npz"),
     ],
 )
-def test_other_files_are_refused(crops, model, arrays, message, write_predictions):
+def test_other_files_are_refused(crops, arrays, message, write_predictions, face_model):
     path = write_predictions(**arrays)
     with pytest.raises(fileio.InputError, match=message):
-        read_predictions(path, crops, model)
+        read_predictions(path, crops, face_model)
 
 
-def test_what_is_no_npz_is_refused(crops, model, tmp_path):
+def test_what_is_no_npz_is_refused(crops, tmp_path, face_model):
     path = tmp_path / "p.npz"
     path.write_text("no arrays")
     with pytest.raises(fileio.InputError, match=r"not a readable \.npz"):
-        read_predictions(path, crops, model)
+        read_predictions(path, crops, face_model)
 
 
-def test_rotations_of_the_file_are_those_of_its_angles(crops, model, write_predictions):
+def test_rotations_of_the_file_are_those_of_its_angles(crops, write_predictions, face_model):
     angles = np.tile([10.0, 20.0, 30.0], (COUNT, 1))  # pitch, yaw, roll
     path = write_predictions(angles_deg=angles)
-    (batch,) = read_predictions(path, crops, model).predict()
+    (batch,) = read_predictions(path, crops, face_model).predict()
     assert batch.exact.yaw[0] == 20
     torch.testing.assert_close(batch.rotation[0], compose_rotation(batch.exact)[0])
