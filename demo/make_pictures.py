@@ -38,7 +38,7 @@ from synergynet.geometry.parameters import IMG_SIZE  # noqa: E402
 from synergynet.geometry.pose import Pose, compose_rotation  # noqa: E402
 from synergynet.meshes.formats import vertex_normals  # noqa: E402
 from utils.data.evaluation_crops import CROPS, LIST, OPEN_TEST_FOLDER, EvaluationCrops  # noqa: E402
-from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
+from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS  # noqa: E402
 from utils.data.loader import read_crop  # noqa: E402
 from utils.data.preprocessing import preprocess  # noqa: E402
 from utils.synthetic.head import BASE_VERTICES, load_head  # noqa: E402

@@ -13,7 +13,6 @@ import scipy.io
 import torch
 
 import benchmark
-from benchmarks.speed import loading
 from model_building import SynergyNet, build_model, describe, published_state
 from synergynet import fileio
 from synergynet.face_model import MorphableModel
@@ -25,6 +24,7 @@ from utils.data.preprocessing import BENCHMARK, IN_THE_WILD, preprocess
 from utils.evaluation.errors import image_errors, read_truth
 from utils.evaluation.printing import format_report
 from utils.evaluation.sources import network_source
+from utils.inference import loading
 from utils.inference.regressor import make_regressor
 from utils.preparation import aflw2000
 
