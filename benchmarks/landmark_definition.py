@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from model_building import load_morphable
 from synergynet import fileio
+from synergynet.geometry.camera import nearest_rotation
 from synergynet.geometry.mirror import MIRRORED_LANDMARKS
 from synergynet.geometry.parameters import EXPR, SHAPE
 from utils.data.folders import OPEN_FOLDER
@@ -144,10 +145,9 @@ def ridge(basis: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def similarity(points: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rotations (N, 3, 3) and scales (N,) from centred points to targets (Umeyama 1991)."""
-    u, s, vt = np.linalg.svd(target.transpose(0, 2, 1) @ points)
-    handed = np.ones_like(s)
-    handed[:, 2] = np.sign(np.linalg.det(u @ vt))
-    return (u * handed[:, None]) @ vt, (s * handed).sum(1) / (points**2).sum((1, 2))
+    covariance = target.transpose(0, 2, 1) @ points  # (N, 3, 3)
+    rotation = nearest_rotation(covariance)
+    return rotation, (rotation * covariance).sum((1, 2)) / (points**2).sum((1, 2))
 
 
 def symmetric(displacement: np.ndarray) -> np.ndarray:

@@ -17,8 +17,11 @@ import torch
 from model_building import SynergyNet
 from synergynet import fileio
 from synergynet.face_model import MorphableModel
+from synergynet.geometry.parameters import N_EXPR, N_SHAPE
+from synergynet.geometry.pose import Pose, compose_rotation
 from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.folders import ROOT
+from utils.preparation.labels import FaceLabel
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SHARED = ROOT.parent / "shared"
@@ -138,6 +141,25 @@ def labelled_photos(tmp_path: Path) -> Path:
         label = {"pt3d_68": crops.labels.landmarks[row], "Pose_Para": np.zeros((1, 7))}
         scipy.io.savemat(tmp_path / f"{row}.mat", label)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def label_landmarks() -> Callable[[FaceLabel, MorphableModel, int], np.ndarray]:
+    """From a label of 300W-LP, a face model and the photo's height to the label's 68 landmarks."""
+    return _label_landmarks
+
+
+def _label_landmarks(label: FaceLabel, morphable: MorphableModel, image_height: int) -> np.ndarray:
+    """(3, 68) photo px, y down, by 300W-LP's own formulas."""
+    rows = morphable.keypoints
+    bases = (morphable.u, morphable.w_shp, morphable.w_exp)
+    u, w_shp, w_exp = (np.asarray(basis[rows], np.float64) for basis in bases)
+    points = u[:, 0] + w_shp @ label.shape[:N_SHAPE] + w_exp @ label.expression[:N_EXPR]  # (204,)
+    pitch, yaw, roll = np.rad2deg(label.pose[:3])
+    rotation = compose_rotation(Pose(yaw, pitch, roll))
+    points = label.pose[6] * rotation @ points.reshape(-1, 3).T + label.pose[3:6, None]  # y up
+    points[1] = image_height + 1 - points[1]
+    return points
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from synergynet.geometry.camera import nearest_rotation
 from synergynet.geometry.pose import Pose, compose_rotation
 
 # |yaw| in (low, high], but 0 belongs to the first; the last is printed as "60, 90"
@@ -211,9 +212,7 @@ def rotation_errors(predicted: Tensor, truth_deg: np.ndarray) -> np.ndarray:
     """
     pitch, yaw, roll = torch.as_tensor(np.asarray(truth_deg, np.float64)).unbind(dim=1)
     truth = compose_rotation(Pose(yaw, pitch, roll))  # (M, 3, 3)
-    u, _, vh = torch.linalg.svd(predicted.double().cpu())
-    u[:, :, 2] *= torch.linalg.det(u @ vh)[:, None]
-    difference = (u @ vh).mT @ truth
+    difference = nearest_rotation(predicted.double().cpu()).mT @ truth
     # |A - A^T| / sqrt(8) is the sine of the angle: exact near 0, where the trace's cosine is not
     sine = torch.linalg.matrix_norm(difference - difference.mT) / 8**0.5
     cosine = (difference.diagonal(dim1=1, dim2=2).sum(dim=1) - 1) / 2

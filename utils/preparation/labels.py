@@ -17,11 +17,24 @@ from typing import Any
 
 import numpy as np
 import scipy.io
-import torch
 
 from synergynet import fileio
-from synergynet.face_model import MorphableModel
-from synergynet.geometry.parameters import EXPR, IMG_SIZE, N_EXPR, N_LANDMARKS, N_SHAPE, POSE, SHAPE
+from synergynet.geometry.camera import (
+    camera_of,
+    compose_camera,
+    nearest_rotation,
+    params_to_crop,
+    params_to_photo,
+)
+from synergynet.geometry.parameters import (
+    EXPR,
+    IMG_SIZE,
+    N_EXPR,
+    N_LANDMARKS,
+    N_POSE,
+    N_SHAPE,
+    SHAPE,
+)
 from synergynet.geometry.pose import Pose, compose_rotation, exact_angles
 from utils.data.mat import read_mat
 
@@ -106,13 +119,12 @@ def label_to_params(label: FaceLabel, roi_box: np.ndarray, image_height: int) ->
     Returns:
         (62,) float64.
     """
-    tx, ty, tz, f = label.pose[3:]
-    camera = np.empty((3, 4))
-    camera[:, :3] = f * _rotation(label)
-    camera[:, 3] = tx - roi_box[0], image_height + 1 - ty - roi_box[1], tz  # y down
-    camera /= _photo_px_per_crop_px(roi_box)[:, None]
-    camera[1, 3] = IMG_SIZE + 1 - camera[1, 3]  # y up
-    return np.concatenate([camera.reshape(12), label.shape[:N_SHAPE], label.expression[:N_EXPR]])
+    pitch, yaw, roll = np.rad2deg(label.pose[:3])
+    rotation = compose_rotation(Pose(yaw, pitch, roll))
+    translation = label.pose[3:6] + _up_from_the_crops_bottom(image_height)
+    camera = compose_camera(label.pose[6], rotation, translation)
+    face = [label.shape[:N_SHAPE], label.expression[:N_EXPR]]
+    return params_to_crop(np.concatenate([camera.reshape(N_POSE), *face]), roi_box)
 
 
 def params_to_label(params: np.ndarray, roi_box: np.ndarray, image_height: int) -> FaceLabel:
@@ -128,53 +140,23 @@ def params_to_label(params: np.ndarray, roi_box: np.ndarray, image_height: int) 
     Returns:
         A label with 40 shape and 10 expression coefficients and no points.
     """
-    params = np.asarray(params, np.float64)
-    camera = params[POSE].reshape(3, 4).copy()
-    camera[1, 3] = IMG_SIZE + 1 - camera[1, 3]  # y down
-    camera *= _photo_px_per_crop_px(roi_box)[:, None]
+    camera = camera_of(params_to_photo(np.asarray(params, np.float64), roi_box))
     f, rotation = _nearest_scaled_rotation(camera[:, :3])
-    yaw, pitch, roll = (
-        float(angle.deg2rad()) for angle in exact_angles(torch.from_numpy(rotation))
-    )
-    x, y, z = camera[:, 3]
-    translation = x + roi_box[0], image_height + 1 - y - roi_box[1], z
+    yaw, pitch, roll = np.deg2rad(exact_angles(rotation))
+    translation = camera[:, 3] - _up_from_the_crops_bottom(image_height)
     pose = np.array([pitch, yaw, roll, *translation, f])
     return FaceLabel(pose, params[SHAPE].copy(), params[EXPR].copy())
 
 
-def label_landmarks(label: FaceLabel, morphable: MorphableModel, image_height: int) -> np.ndarray:
-    """The label's own 68 landmarks, rebuilt with 40 shape and 10 expression components.
-
-    Returns:
-        (3, 68) float64 photo px, y down.
-    """
-    rows = morphable.keypoints
-    bases = (morphable.u, morphable.w_shp, morphable.w_exp)
-    u, w_shp, w_exp = (basis[rows].double().numpy() for basis in bases)
-    points = u[:, 0] + w_shp @ label.shape[:N_SHAPE] + w_exp @ label.expression[:N_EXPR]  # (204,)
-    f, translation = label.pose[6], label.pose[3:6, None]
-    points = f * _rotation(label) @ points.reshape(-1, 3).T + translation  # (3, 68) y up
-    points[1] = image_height + 1 - points[1]
-    return points
-
-
-def _rotation(label: FaceLabel) -> np.ndarray:
-    """R of a label, (3, 3) float64."""
-    pitch, yaw, roll = torch.from_numpy(label.pose[:3]).rad2deg()
-    return compose_rotation(Pose(yaw, pitch, roll)).numpy()
-
-
-def _photo_px_per_crop_px(roi_box: np.ndarray) -> np.ndarray:
-    """Scale of x, y and z, (3,); z takes the mean of the two."""
-    sx, sy, ex, ey = np.asarray(roi_box, np.float64)
-    return np.array([ex - sx, ey - sy, (ex - sx + ey - sy) / 2]) / IMG_SIZE
+def _up_from_the_crops_bottom(image_height: int) -> np.ndarray:
+    """What turns a translation whose y counts up from H + 1 into one that counts up from 121."""
+    return np.array([0.0, IMG_SIZE - image_height, 0.0])
 
 
 def _nearest_scaled_rotation(matrix: np.ndarray) -> tuple[float, np.ndarray]:
-    """The f and R that minimise |f R - matrix|, by singular value decomposition (Umeyama 1991)."""
-    left, stretch, right = np.linalg.svd(matrix)
-    signs = np.array([1, 1, np.sign(np.linalg.det(left @ right))])
-    return float(stretch @ signs) / 3, (left * signs) @ right
+    """The f and R that minimise |f R - matrix| (Umeyama 1991)."""
+    rotation = nearest_rotation(matrix)
+    return float((rotation * matrix).sum()) / 3, rotation
 
 
 def _read_vector(path: str | os.PathLike, table: dict, key: str) -> np.ndarray:

@@ -17,7 +17,6 @@ from synergynet.geometry.parameters import N_SHAPE
 from utils.preparation import label_folders
 from utils.preparation.labels import (
     FaceLabel,
-    label_landmarks,
     label_to_params,
     read_face_label,
     write_face_label,
@@ -43,7 +42,7 @@ def originals(tmp_path, morphable_folder) -> Path:
     return tmp_path / "originals"
 
 
-def test_arrays_hold_what_the_labels_say(originals, tmp_path, morphable_folder):
+def test_arrays_hold_what_the_labels_say(originals, tmp_path, morphable_folder, label_landmarks):
     errors = label_folders.mats_to_params(originals, tmp_path / "arrays", morphable_folder)
     morphable = load_morphable(morphable_folder)
     assert sorted(p.name for p in (tmp_path / "arrays").iterdir()) == sorted(ARRAYS)
@@ -124,7 +123,9 @@ def test_existing_labels_are_kept(originals, tmp_path, morphable_folder):
         label_folders.params_to_mats(tmp_path / "arrays", tmp_path / "mats", morphable_folder)
 
 
-def test_labels_of_another_face_model_are_refused(originals, tmp_path, morphable_folder):
+def test_labels_of_another_face_model_are_refused(
+    originals, tmp_path, morphable_folder, label_landmarks
+):
     for name, (_, height) in SIZES.items():
         path = originals / f"{name}.mat"
         label = read_face_label(path)

@@ -42,13 +42,13 @@ def decode(params: np.ndarray, model: SynergyNet) -> np.ndarray:
 
 
 @pytest.mark.parametrize("box", [np.array([80.0, 60, 320, 300]), CLIPPED_BOX])
-def test_decoded_parameters_are_the_labels_face(tiny_morphable, box):
+def test_decoded_parameters_are_the_labels_face(tiny_morphable, box, label_landmarks):
     model = build_model("mobilenet_025", morphable=tiny_morphable).double()
     for seed in range(5):
         label = random_label(seed, tiny_morphable)
         params = labels.label_to_params(label, box, HEIGHT)
         points = crop_to_photo(decode(params, model), box)
-        expected = labels.label_landmarks(label, tiny_morphable, HEIGHT)
+        expected = label_landmarks(label, tiny_morphable, HEIGHT)
         np.testing.assert_allclose(points, expected, atol=1e-3)  # the model's buffers are float32
 
 
@@ -139,7 +139,7 @@ def bfm(shared_folder: Path) -> MorphableModel:
     return load_morphable(shared_folder / "data" / "3dmm_bfm")
 
 
-def test_real_labels_of_aflw2000(shared_folder, bfm):
+def test_real_labels_of_aflw2000(shared_folder, bfm, label_landmarks):
     """Boxes equal the published ones; the face decodes to itself and lies on pt3d_68."""
     boxes = np.load(shared_folder / "data" / "aflw2000_eval" / "AFLW2000-3D_crop.roi_box.npy")
     files = sorted((shared_folder / "data" / "aflw2000_samples").glob("*.mat"))
@@ -152,7 +152,7 @@ def test_real_labels_of_aflw2000(shared_folder, bfm):
         for roi_box in (box, CLIPPED_BOX):
             params = labels.label_to_params(label, roi_box, 450)
             points = crop_to_photo(decode(params, model), roi_box)
-            own = labels.label_landmarks(label, bfm, 450)
+            own = label_landmarks(label, bfm, 450)
             assert np.abs(points - own).max() < DECODE_PX
             back = labels.params_to_label(params, roi_box, 450)
             again = labels.label_to_params(back, roi_box, 450)
@@ -160,12 +160,12 @@ def test_real_labels_of_aflw2000(shared_folder, bfm):
         assert np.linalg.norm(own[:2] - label.pt3d_68[:2], axis=0).mean() < TRUNCATION_PX
 
 
-def test_real_label_of_300w_lp(shared_folder, bfm):
+def test_real_label_of_300w_lp(shared_folder, bfm, label_landmarks):
     """It has no pt3d_68; its pt2d lies on the face but for the jaw, which follows the contour."""
     file = shared_folder / "data" / "300wlp_sample" / "IBUG_image_008_1_0.mat"
     label = labels.read_face_label(file)
     height, width = fileio.read_image(file.with_suffix(".jpg")).shape[:2]
-    own = labels.label_landmarks(label, bfm, height)
+    own = label_landmarks(label, bfm, height)
     box = roi_box_from_landmarks(own, width, height)
     assert label.pt3d_68 is None
     assert label.pt2d.shape == (2, 68)

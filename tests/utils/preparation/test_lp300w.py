@@ -28,7 +28,6 @@ from utils.data.folders import OPEN_FOLDER
 from utils.data.training_crops import TrainingCrops
 from utils.preparation import lp300w
 from utils.preparation.labels import (
-    label_landmarks,
     label_to_params,
     params_to_label,
     read_face_label,
@@ -105,7 +104,7 @@ def test_a_folder_gives_the_same_as_its_zip(archive, folder, tmp_path):
 
 
 @pytest.mark.parametrize("shift_px", [0, 190])
-def test_exact_crops_decode_to_the_labels_landmarks(folder, tmp_path, shift_px):
+def test_exact_crops_decode_to_the_labels_landmarks(folder, tmp_path, shift_px, label_landmarks):
     """In the middle of the photo, and at its edge, where boxes are clipped and not square."""
     morphable = load_morphable(OPEN_FOLDER)
     model = LandmarkModel.of(morphable)
@@ -340,7 +339,7 @@ def test_numbers_out_of_range(archive, tmp_path, capsys, flag):
 # ---------------------------------------------------------------- real samples
 
 
-def test_the_real_sample_of_300w_lp(shared_folder, tmp_path, capsys):
+def test_the_real_sample_of_300w_lp(shared_folder, tmp_path, capsys, label_landmarks):
     folder = shared_folder / "data" / "300wlp_sample"
     morphable = shared_folder / "data" / "3dmm_bfm"
     flags = ("--augment=4", "--workers=0", "--validation=0")
@@ -356,7 +355,7 @@ def test_the_real_sample_of_300w_lp(shared_folder, tmp_path, capsys):
     np.testing.assert_allclose(points, truth, atol=DECODE_PX)
 
 
-def test_the_real_samples_of_aflw2000(shared_folder, tmp_path):
+def test_the_real_samples_of_aflw2000(shared_folder, tmp_path, label_landmarks):
     folder = shared_folder / "data" / "aflw2000_samples"
     morphable = shared_folder / "data" / "3dmm_bfm"
     flags = ("--augment=1", "--workers=0", "--validation=0")

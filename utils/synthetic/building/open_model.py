@@ -23,6 +23,7 @@ from scipy.sparse import csr_matrix
 
 from synergynet import fileio
 from synergynet.face_model import MorphableModel
+from synergynet.geometry.camera import nearest_rotation
 from synergynet.geometry.parameters import N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE
 from synergynet.morphable_folder import WHITENING_FILE
 from utils.synthetic.building.anny_head import AnnyHead, nod
@@ -230,10 +231,10 @@ def _align(people: np.ndarray, embedding: csr_matrix, frame: np.ndarray) -> np.n
 def _similarity(head: np.ndarray, face: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Move a head by the similarity that maps its face onto the target (Umeyama 1991)."""
     face_mean, target_mean = face.mean(0), target.mean(0)
-    u, s, vt = np.linalg.svd((target - target_mean).T @ (face - face_mean))
-    handed = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
-    scale = (s * handed).sum() / ((face - face_mean) ** 2).sum()
-    return scale * (head - face_mean) @ (u * handed @ vt).T + target_mean
+    covariance = (target - target_mean).T @ (face - face_mean)
+    rotation = nearest_rotation(covariance)
+    scale = (rotation * covariance).sum() / ((face - face_mean) ** 2).sum()
+    return scale * (head - face_mean) @ rotation.T + target_mean
 
 
 def _component_scores(data: np.ndarray, count: int) -> tuple[np.ndarray, float]:
