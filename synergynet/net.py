@@ -88,7 +88,7 @@ class SynergyNet:
         if boxes is None:
             boxes = [self.detect(image) for image in images]
         if len(boxes) != len(images):
-            raise ValueError(f"{len(images)} photos, boxes of {len(boxes)}")
+            raise ValueError(f"photos: {len(images)}, lists of boxes: {len(boxes)}")
         tables = [_as_boxes(rows) for rows in boxes]
         image_index = np.repeat(np.arange(len(images)), [len(rows) for rows in tables])
         table = np.concatenate([np.empty((0, 4)), *(rows[:, :4] for rows in tables)])
