@@ -27,7 +27,6 @@ from synergynet.geometry.mirror import mirror_landmarks
 from synergynet.geometry.parameters import IMG_SIZE
 from synergynet.photos.crops import network_crop
 from utils.data.folders import OPEN_WEIGHTS
-from utils.data.preprocessing import BENCHMARK
 from utils.evaluation.intervals import bootstrap_interval
 from utils.evaluation.metrics import landmark_nme
 from utils.inference.arguments import add_device, add_network, each_network, unique_names
@@ -97,7 +96,7 @@ def errors(network: SynergyNet, path: Path, count: int, seed: tuple[int, int]) -
     views = [make_view(photo, box, None if i < 2 else rng) for i in range(count)]
     crops = [crop[:, ::-1] if i % 2 else crop for i, (crop, _) in enumerate(views)]
     whole = np.tile([0.0, 0.0, IMG_SIZE, IMG_SIZE], (count, 1))
-    faces = network.predict_crops(crops, np.arange(count), whole, whole, BENCHMARK)
+    faces = network.predict_crops(crops, np.arange(count), whole, whole, exact=True)
     found = faces.landmarks[:, :2].astype(np.float64)  # (count, 2, 68) crop px
     found[1::2] = mirror_landmarks(found[1::2])
     to_photo = np.linalg.inv([to_crop for _, to_crop in views])  # (count, 3, 3)

@@ -12,7 +12,6 @@ from synergynet import fileio
 from synergynet.geometry.mirror import mirror_landmarks
 from synergynet.geometry.parameters import IMG_SIZE
 from utils.data.folders import OPEN_FOLDER
-from utils.data.preprocessing import BENCHMARK
 from utils.evaluation.metrics import landmark_nme
 from utils.preparation.aflw2000 import read_labelled_photo
 
@@ -91,8 +90,8 @@ class Draughtsman:
     def __init__(self, truth):
         self.truth = truth
 
-    def predict_crops(self, crops, image_index, boxes, roi_boxes, preset):
-        assert preset is BENCHMARK
+    def predict_crops(self, crops, image_index, boxes, roi_boxes, exact):
+        assert exact
         self.crops = crops
         found = np.stack([self._find(crop, i % 2) for i, crop in enumerate(crops)])
         return type("Faces", (), {"landmarks": found})
@@ -126,7 +125,7 @@ def test_landmarks_come_back_to_the_photo(labelled_photos, monkeypatch):
 def test_the_first_view_is_the_benchmarks(labelled_photos):
     network = views.SynergyNet()
     photo, label, box = read_labelled_photo(labelled_photos / "1.jpg")
-    faces = network.predict_crops([photo], np.zeros(1, int), box[None], box[None], BENCHMARK)
+    faces = network.predict_crops([photo], np.zeros(1, int), box[None], box[None], exact=True)
     expected = 100 * landmark_nme(faces.landmarks[:, :2], label.landmarks[None, :2])
     scores = views.errors(network, labelled_photos / "1.jpg", 2, (0, 0))
     np.testing.assert_allclose(scores[0], expected[0], rtol=1e-3)
