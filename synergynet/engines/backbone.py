@@ -45,7 +45,7 @@ def make_engine(name: str, path: str | os.PathLike[str]) -> Engine:
         raise fileio.InputError(f"unknown engine '{name}'; choose from {', '.join(ENGINES)}")
     if name == "onnx" and not has_onnxruntime():
         raise fileio.InputError(
-            "engine onnx: ONNX Runtime is not installed; pip install 'synergynet[onnx]'"
+            "engine onnx: ONNX Runtime is not installed; pip install onnxruntime"
         )
     if name == "opencv" or not has_onnxruntime():
         return OpenCVEngine(path)
