@@ -165,7 +165,7 @@ def write_face_model(
     Args:
         path: of the file.
         model: of arrays of either kind.
-        facts: more that the file shall tell; the model's name is added.
+        facts: what else to store in the file; the model's name is added.
     """
     arrays = {name: np.asarray(getattr(model, name)) for name in ARRAYS}
     arrays["keypoints"] = arrays["keypoints"].astype(np.int32)

@@ -35,7 +35,7 @@ def load_wardrobe(folder: str | os.PathLike, head: OpenHead, base_vertices: np.n
     """Read the assets of a folder and bind them to a head.
 
     Args:
-        folder: searched in depth.
+        folder: searched with its subfolders.
         head: the whole head.
         base_vertices: (N,) of the head, in the base mesh.
     Raises:
