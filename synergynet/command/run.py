@@ -15,6 +15,8 @@ from synergynet.detection.detectors import Detector, make_detector, read_boxes
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import find_sources, rank_and_world_size
 
+LEAST_DETECT_PX = 32  # CenterFace's coarsest cells
+
 
 def run_sources(
     args: argparse.Namespace, make_net: Callable[[argparse.Namespace, str | Detector], SynergyNet]
@@ -42,10 +44,26 @@ def run_sources(
         raise fileio.InputError(
             f"{videos[0].path}: videos need a detector, not --detector {args.detector}"
         )
-    net = make_net(args, make_detector(args.detector if boxes is None else "none"))
+    detector = "none" if boxes is not None else args.detector
+    net = make_net(args, make_detector(detector, parse_detect_size(args.detect_size)))
     if rank == 0:
         print(f"weights {net.weights.path}, morphable model {net.model.name}")
     found = do_videos(net, videos[rank::world_size], output, args)
     if pictures:
         found |= do_pictures(net, pictures[rank::world_size], boxes, output, args)
     return 0 if found or world_size > 1 else 2
+
+
+def parse_detect_size(text: str) -> int | None:
+    """The value of --detect-size in px; None for auto.
+
+    Raises:
+        InputError: neither auto nor a size that detectors can work with.
+    """
+    if text == "auto":
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < LEAST_DETECT_PX:
+        raise fileio.InputError(
+            f"--detect-size {text}: auto, or a number of px from {LEAST_DETECT_PX}"
+        )
+    return int(text)

