@@ -17,10 +17,9 @@ from pathlib import Path
 
 from model_building import SynergyNet
 from synergynet import fileio
-from synergynet.weights import write_weights
-from utils.data.preprocessing import BENCHMARK, IN_THE_WILD, benchmark_preset
+from utils.data.preprocessing import BENCHMARK, IN_THE_WILD
 from utils.inference.arguments import add_network, network_files
-from utils.inference.export import FORMATS, OUTPUTS, FaceGraph, to_onnx
+from utils.inference.export import FORMATS, OUTPUTS, FaceGraph, write_for_runtime
 from utils.inference.loading import load_model
 
 RUNTIME = "runtime"
@@ -83,9 +82,7 @@ def export_for_runtime(model: SynergyNet, args: argparse.Namespace) -> int:
             f"--format {RUNTIME}: --output must end with .onnx; --with and --preprocess are for "
             f"the other formats"
         )
-    border_px = benchmark_preset(model.arch).border_px
-    onnx = to_onnx(FaceGraph(model, ("params_w",)))
-    write_weights(path, onnx, model.face_model(), border_px, model.arch)
+    write_for_runtime(model, path)
     print(f"{path} and {path.with_suffix('.npz').name}: synergynet -w {path} photo.jpg")
     return 0
 

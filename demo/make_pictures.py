@@ -40,7 +40,6 @@ from synergynet.meshes.formats import vertex_normals  # noqa: E402
 from utils.data.evaluation_crops import CROPS, LIST, OPEN_TEST_FOLDER, EvaluationCrops  # noqa: E402
 from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS  # noqa: E402
 from utils.data.loader import read_crop  # noqa: E402
-from utils.data.preprocessing import preprocess  # noqa: E402
 from utils.synthetic.head import BASE_VERTICES, load_head  # noqa: E402
 from utils.synthetic.pictures import Generator  # noqa: E402
 from utils.synthetic.portrait.makehuman import load_wardrobe  # noqa: E402
@@ -110,9 +109,11 @@ def photographs(folder: str) -> np.ndarray:
     photographs = zip(crops.names, crops.labels.roi_box, crops.labels.landmarks, strict=True)
     for name, box, truth in itertools.islice(photographs, SHOWN_PHOTOGRAPHS):
         crop = read_crop(crops.folder / CROPS / name)
-        params_w = net.regress(preprocess(torch.from_numpy(crop)[None]))
-        picture_box = np.array([[0, 0, PHOTOGRAPH_PX, PHOTOGRAPH_PX]], float)
-        face = decode_faces(net.model, params_w, picture_box, picture_box, np.zeros(1, int))
+        first = np.zeros(1, int)
+        whole = np.array([[0.0, 0, IMG_SIZE, IMG_SIZE]])
+        params = net.predict_crops([crop], first, whole, whole, exact=True).params
+        picture_box = np.array([[0.0, 0, PHOTOGRAPH_PX, PHOTOGRAPH_PX]])
+        face = decode_faces(net.model, params, picture_box, picture_box, first)
         picture = np.full((PHOTOGRAPH_PX, PHOTOGRAPH_PX, 3), 255 * BACKGROUND, np.uint8)
         picture = draw_faces(picture, face.vertices, net.model.triangles, fade=fade)
         true_points = photo_to_crop(truth, box) * (PHOTOGRAPH_PX / IMG_SIZE)

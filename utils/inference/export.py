@@ -12,6 +12,7 @@ import copy
 import importlib.util
 import io
 import json
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +25,8 @@ from synergynet.fileio import InputError
 from synergynet.geometry.camera import camera_rotation
 from synergynet.geometry.parameters import IMG_SIZE, POSE
 from synergynet.geometry.pose import exact_angles
-from utils.data.preprocessing import Preset, preprocess
+from synergynet.weights import write_weights
+from utils.data.preprocessing import Preset, benchmark_preset, preprocess
 from utils.inference.regressor import fold_batch_norm, is_one_graph
 
 OPSET = 18  # ONNX of 2022: all that the graphs need, and what older runtimes still read
@@ -172,3 +174,15 @@ FORMATS: dict[str, Callable[[FaceGraph], bytes]] = {
     "torchscript": to_torchscript,
     "exported-program": to_exported_program,
 }
+
+
+def write_for_runtime(model: SynergyNet, path: str | os.PathLike) -> None:
+    """Write the two files that the package synergynet runs: the backbone, and its face model.
+
+    Args:
+        model: its backbone and whitening are used.
+        path: of the `.onnx`; the `.npz` lies beside it.
+    """
+    onnx = to_onnx(FaceGraph(model, ("params_w",)))
+    border_px = benchmark_preset(model.arch).border_px
+    write_weights(path, onnx, model.face_model(), border_px, model.arch)
