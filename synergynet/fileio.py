@@ -27,7 +27,7 @@ from synergynet.errors import run_command as run_command
 # ---------------------------------------------------------------- readers
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 BGR.
 
     Raises:
@@ -36,7 +36,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     return decode_image(path, read_bytes(path))
 
 
-def decode_image(name: str | os.PathLike, data: bytes) -> np.ndarray:
+def decode_image(name: str | os.PathLike[str], data: bytes) -> np.ndarray:
     """`read_image` of bytes that are read already; `name` is what errors call them."""
     if _is_truncated(data):
         raise InputError(f"{name}: the picture is cut off; copy or download it again")
@@ -62,7 +62,9 @@ def _is_truncated(data: bytes) -> bool:
     return False
 
 
-def read_array(path: str | os.PathLike, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
+def read_array(
+    path: str | os.PathLike[str], shape: tuple[int | None, ...] | None = None
+) -> np.ndarray:
     """Read a `.npy` array of finite numbers, without pickle; `shape` may hold None for any length.
 
     Raises:
@@ -88,7 +90,7 @@ def has_shape(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
     )
 
 
-def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read the arrays of finite numbers in an `.npz` file, without pickle.
 
     Raises:
@@ -103,7 +105,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return {name: require_finite(path, array) for name, array in arrays.items()}
 
 
-def require_finite(path: str | os.PathLike, array: np.ndarray) -> np.ndarray:
+def require_finite(path: str | os.PathLike[str], array: np.ndarray) -> np.ndarray:
     """The array itself when it holds finite numbers only.
 
     Raises:
@@ -114,7 +116,7 @@ def require_finite(path: str | os.PathLike, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def read_list(path: str | os.PathLike) -> list[str]:
+def read_list(path: str | os.PathLike[str]) -> list[str]:
     """Read a text file of one image name a line; empty lines are left out."""
     try:
         lines = read_bytes(path).decode().splitlines()
@@ -123,12 +125,12 @@ def read_list(path: str | os.PathLike) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file."""
     return decode_json(path, read_bytes(path))
 
 
-def decode_json(name: str | os.PathLike, data: bytes) -> Any:
+def decode_json(name: str | os.PathLike[str], data: bytes) -> Any:
     """`read_json` of bytes that are read already; `name` is what errors call them."""
     try:
         return json.loads(data)
@@ -159,7 +161,7 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
-def read_pickle(path: str | os.PathLike) -> Any:
+def read_pickle(path: str | os.PathLike[str]) -> Any:
     """Read a pickle of numpy arrays and plain containers; refuse everything else.
 
     Raises:
@@ -175,17 +177,17 @@ def read_pickle(path: str | os.PathLike) -> Any:
         raise InputError(f"{path}: not a readable pickle ({error})") from None
 
 
-def sha256(path: str | os.PathLike) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """A file's SHA-256 in hex digits."""
     return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
-def file_hash(path: str | os.PathLike) -> str:
+def file_hash(path: str | os.PathLike[str]) -> str:
     """The first 16 hex digits of a file's SHA-256."""
     return sha256(path)[:16]
 
 
-def read_bytes(path: str | os.PathLike) -> bytes:
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The content of a file.
 
     Raises:
@@ -195,7 +197,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     return Path(path).read_bytes()
 
 
-def require_file(path: str | os.PathLike) -> None:
+def require_file(path: str | os.PathLike[str]) -> None:
     """Refuse what is no file.
 
     Raises:
@@ -209,7 +211,7 @@ def require_file(path: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path` and move it there on success: no half-written file.
 
     The temporary name keeps the suffix, which writers look at (cv2.imwrite, np.save).
@@ -224,12 +226,12 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_image(path: str | os.PathLike, image: np.ndarray, quality: int = 95) -> None:
+def write_image(path: str | os.PathLike[str], image: np.ndarray, quality: int = 95) -> None:
     """Write (H, W, 3) uint8 BGR; the suffix chooses the format, `quality` is JPEG's."""
     write_bytes(path, encode_image(path, image, quality))
 
 
-def encode_image(name: str | os.PathLike, image: np.ndarray, quality: int = 95) -> bytes:
+def encode_image(name: str | os.PathLike[str], image: np.ndarray, quality: int = 95) -> bytes:
     """`write_image`'s file as bytes; `name` is its name, for the suffix."""
     suffix = Path(name).suffix
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in (".jpg", ".jpeg") else []
@@ -239,48 +241,48 @@ def encode_image(name: str | os.PathLike, image: np.ndarray, quality: int = 95) 
     return data.tobytes()
 
 
-def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write bytes as they are."""
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
 
 
-def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
+def write_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
     """Write a `.npy` file."""
     with whole_file(path) as temporary:
         np.save(temporary, array, allow_pickle=False)
 
 
-def write_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:
+def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
     """Write an `.npz` file, not compressed, which is quicker to read."""
     with whole_file(path) as temporary:
-        np.savez(temporary, **arrays)
+        np.savez(temporary, allow_pickle=False, **arrays)
 
 
-def write_pickle(path: str | os.PathLike, value: Any) -> None:
+def write_pickle(path: str | os.PathLike[str], value: Any) -> None:
     """Write arrays and plain containers as a pickle, as 3DDFA's files are."""
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         pickle.dump(value, file, protocol=4)
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write indented JSON; NaN and infinity are errors, not invalid JSON."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
+def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write text as UTF-8."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_list(path: str | os.PathLike, names: list[str]) -> None:
+def write_list(path: str | os.PathLike[str], names: list[str]) -> None:
     """Write one name a line."""
     write_text(path, "".join(f"{name}\n" for name in names))
 
 
-def make_output_folder(path: str | os.PathLike) -> Path:
+def make_output_folder(path: str | os.PathLike[str]) -> Path:
     """Create a folder and prove that it can be written to, before long work starts.
 
     Raises:
@@ -300,7 +302,7 @@ def make_output_folder(path: str | os.PathLike) -> Path:
 
 
 @contextlib.contextmanager
-def all_or_nothing(path: str | os.PathLike, names: Sequence[str]) -> Iterator[Path]:
+def all_or_nothing(path: str | os.PathLike[str], names: Sequence[str]) -> Iterator[Path]:
     """Yield a hidden folder inside `path`; on success move what was written there out of it.
 
     Args:

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -23,6 +23,10 @@ class PerProcess(Generic[T]):
         build: makes the value; may be called from any thread, once at a time.
     """
 
+    lock: threading.RLock
+    _value: T | None
+    _is_built: bool
+
     def __init__(self, build: Callable[[], T]) -> None:
         self._build = build
         self._forget()
@@ -34,12 +38,12 @@ class PerProcess(Generic[T]):
             if not self._is_built:
                 self._value = self._build()
                 self._is_built = True
-            return self._value
+            return cast(T, self._value)
 
     def _forget(self) -> None:
         self.lock = threading.RLock()  # a thread of the parent may have held the old one
         self._is_built = False
-        self._value: Any = None
+        self._value = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_build": self._build}

@@ -36,12 +36,13 @@ def do_pictures(
     reading = read_ahead(pictures, args.workers, args.batch_size)
     rank, _ = rank_and_world_size()
     with Progress(len(pictures), "picture", is_quiet=rank > 0) as progress:
-        for picture, photo, faces in predict_pictures(net, reading, boxes, args.batch_size):
+        for picture, outcome in predict_pictures(net, reading, boxes, args.batch_size):
             progress.update()
-            if isinstance(faces, fileio.InputError):
-                progress.note(f"skipped: {faces}")
-                results.add({"image": picture.path, "error": str(faces)})
+            if isinstance(outcome, fileio.InputError):
+                progress.note(f"skipped: {outcome}")
+                results.add({"image": picture.path, "error": str(outcome)})
                 continue
+            photo, faces = outcome
             n_read += 1
             n_faces += len(faces)
             if not len(faces):
@@ -49,7 +50,8 @@ def do_pictures(
             elif not args.results_only:
                 write_files(output, picture, photo, faces, surface)
             results.add(describe_picture(picture, photo, faces))
-    print(f"{n_faces} faces in {n_read} of {len(pictures)} pictures: {output}")
+    what = "1 face" if n_faces == 1 else f"{n_faces} faces"
+    print(f"{what} in {n_read} of {len(pictures)} pictures: {output}")
     return n_faces > 0 or bool(done)
 
 
@@ -71,8 +73,8 @@ def predict_pictures(
     reading: Iterator[tuple[Source, Future[np.ndarray]]],
     boxes: dict[str, np.ndarray] | None,
     batch_size: int,
-) -> Iterator[tuple[Source, np.ndarray | None, Faces | fileio.InputError]]:
-    """Each picture with its photo and faces, or with None and what is wrong with it.
+) -> Iterator[tuple[Source, tuple[np.ndarray, Faces] | fileio.InputError]]:
+    """Each picture with its photo and faces, or with what is wrong with it.
 
     Args:
         net: finds the faces where `boxes` is None.
@@ -88,10 +90,10 @@ def predict_pictures(
                 face_boxes = net.detect(photo) if boxes is None else look_up(picture, photo, boxes)
                 good.append((picture, photo, face_boxes))
             except fileio.InputError as error:
-                yield picture, None, error
+                yield picture, error
         faces = net.predict([photo for _, photo, _ in good], [rows for *_, rows in good])
         for index, (picture, photo, _) in enumerate(good):
-            yield picture, photo, faces.of_image(index)
+            yield picture, (photo, faces.of_image(index))
 
 
 def look_up(picture: Source, photo: np.ndarray, boxes: dict[str, np.ndarray]) -> np.ndarray:

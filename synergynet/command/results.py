@@ -85,9 +85,9 @@ def write_files(
     fileio.write_image(output / "poses" / f"{picture.name}.jpg", draw_poses(photo, faces))
     description = describe_picture(picture, photo, faces)
     fileio.write_json(output / "json" / f"{picture.name}.json", description)
-    if surface.fade is None:
-        return  # no triangles
     vertices, triangles = faces.vertices, faces.triangles
+    if triangles is None or surface.fade is None:
+        return
     overlay = draw_faces(photo, vertices, triangles, fade=surface.fade)
     fileio.write_image(output / "rendering_overlay" / f"{picture.name}.jpg", overlay)
     if surface.depth:
@@ -106,38 +106,39 @@ def write_files(
                 fileio.write_image(output / "textures" / f"{name}_visible.png", visible)
             if surface.mesh:
                 verts = mesh_from_photo(verts, faces.params[index], faces.roi_boxes[index])
-                write_mesh(output, name, verts, triangles, texture, surface)
+                path = output / "meshes" / f"{name}.{surface.mesh}"
+                uv = surface.unwrapping.uv
+                write_mesh(path, verts, triangles, texture, uv, with_texture=surface.texture)
 
 
 def write_mesh(
-    output: Path,
-    name: str,
+    path: Path,
     verts: np.ndarray,
     triangles: np.ndarray,
     texture: np.ndarray,
-    surface: Surface,
+    uv: np.ndarray,
+    *,
+    with_texture: bool,
 ) -> None:
     """One face's mesh, in the colours of the photo; OBJ and GLB use the texture if it is wanted.
 
     Args:
-        output: folder above `meshes`.
-        name: of the files, without suffix.
+        path: of the file; its suffix says the format.
         verts: (V, 3) mm, y up.
         triangles: (T, 3).
         texture: (size, size, 3) BGR.
-        surface: what is wanted.
+        uv: (V, 2) places of the vertices in it.
+        with_texture: whether it is wanted; else vertices get its colours.
     """
-    path = output / "meshes" / f"{name}.{surface.mesh}"
-    uv = surface.unwrapping.uv
     colours = vertex_colours(texture, uv)
-    if surface.mesh == "ply":
+    if path.suffix == ".ply":
         fileio.write_bytes(path, ply_bytes(verts, triangles, colours))
-    elif surface.mesh == "glb" and surface.texture:
+    elif path.suffix == ".glb" and with_texture:
         png = fileio.encode_image("texture.png", texture)
         fileio.write_bytes(path, glb_bytes(verts, triangles, uv=uv, texture_png=png))
-    elif surface.mesh == "glb":
+    elif path.suffix == ".glb":
         fileio.write_bytes(path, glb_bytes(verts, triangles, colours))
-    elif surface.texture:
+    elif with_texture:
         fileio.write_image(path.with_suffix(".png"), texture)  # beside it, where all readers look
         fileio.write_text(path.with_suffix(".mtl"), mtl_text(f"{path.stem}.png"))
         text = obj_text(verts, triangles, uv=uv, material_file=f"{path.stem}.mtl")

@@ -68,7 +68,7 @@ def whole_photo(photo: np.ndarray) -> np.ndarray:
     return np.array([[x - half, y - half, x + half, y + half, 1.0]])
 
 
-def read_boxes(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_boxes(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Boxes made elsewhere: a JSON object from picture name to a list of [x0, y0, x1, y1].
 
     Returns:

@@ -84,9 +84,9 @@ def draw_pose_axes(
     axes_model = np.diag([1.0, -1.0, 1.0])  # y down the face, as head-pose pictures have it
     ends = (rotation @ axes_model)[:2].T * [1, -1] * length_px + origin  # (3, 2), y down
     depth = (rotation @ axes_model)[2]  # towards the camera
-    start = fixed_point(np.asarray(origin, np.float64))
+    start = fixed_point(np.asarray(origin, np.float64)).tolist()
     for axis in np.argsort(depth):  # nearest last
-        end = fixed_point(ends[axis])
+        end = fixed_point(ends[axis]).tolist()
         for colour, width in (((0, 0, 0), 5.5), (AXES_BGR[axis], 3.5)):
             thickness = max(1, round(width * unit))
             cv2.line(image, start, end, colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)

@@ -66,7 +66,7 @@ def _rasterize(
     settings = cv2.TriangleRasterizeSettings()
     settings.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
     settings.setCullingMode(cv2.RASTERIZE_CULLING_NONE)
-    color, depth = cv2.triangleRasterize(
+    drawn, distances = cv2.triangleRasterize(
         camera,
         np.ascontiguousarray(triangles, np.int32),
         np.ascontiguousarray(attributes, np.float32),
@@ -78,7 +78,8 @@ def _rasterize(
         far,
         settings,
     )
-    return color, np.where(depth < far, distance - depth, -np.inf).astype(np.float32)
+    z = np.where(distances < far, distance - distances, -np.inf)
+    return np.asarray(drawn), z.astype(np.float32)
 
 
 def rasterize_triangles(

@@ -25,7 +25,7 @@ BOX_BGR = (60, 200, 250)
 AMBIENT, DIFFUSE, SPECULAR, SHININESS = 0.315, 0.685, 0.12, 24
 LIGHT = np.array([-0.249, 0.449, 0.858])  # unit length; over the viewer's left shoulder
 HALFWAY = np.array([-0.129, 0.233, 0.964])  # unit length; between light and viewer
-DIRECTIONS = np.float32([LIGHT, HALFWAY])
+DIRECTIONS = np.array([LIGHT, HALFWAY], np.float32)
 FADE = 0.08  # of the model's height: from its cut edge inwards the overlay grows opaque
 
 LINE_WIDTH_PX = 1.0
@@ -152,7 +152,7 @@ def draw_pose_box(
 
 def shade(verts_photo: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Light (V, 2) on vertices, 0 to 1: ambient and diffuse, and a dull highlight."""
-    normals = vertex_normals(verts_photo.T * np.float32([1, -1, 1]), triangles)
+    normals = vertex_normals(verts_photo.T * np.array([1, -1, 1], np.float32), triangles)
     towards_light, towards_halfway = np.maximum(normals @ DIRECTIONS.T, 0).T  # (V,) cosines each
     highlight = SPECULAR * towards_halfway**SHININESS
     return np.column_stack([AMBIENT + DIFFUSE * towards_light, highlight])

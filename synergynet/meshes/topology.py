@@ -47,7 +47,10 @@ def nearest_points(
     Returns:
         distances (M, count) float32 and rows of `points` (M, count).
     """
-    tree = {"algorithm": KDTREE_SINGLE, "leaf_max_size": LEAF_SIZE}
+    tree: dict[str, bool | int | float | str] = {
+        "algorithm": KDTREE_SINGLE,
+        "leaf_max_size": LEAF_SIZE,
+    }
     index = cv2.flann.Index(np.ascontiguousarray(points, np.float32), tree)
     queries = np.ascontiguousarray(queries, np.float32)
     rows, squares = index.knnSearch(queries, count, params={"checks": -1})

@@ -45,7 +45,7 @@ def is_video(path: str) -> bool:
 
 
 def find_sources(
-    sources: Sequence[str], skip: str | os.PathLike | None = None
+    sources: Sequence[str], skip: str | os.PathLike[str] | None = None
 ) -> tuple[list[Source], list[Source]]:
     """Pictures, and videos, of files, folders and glob patterns, sorted.
 
@@ -90,7 +90,7 @@ def _name(found: dict[str, str]) -> list[Source]:
     return list(named.values())
 
 
-def _expand(source: str, skip: str | os.PathLike | None) -> Iterator[tuple[str, str]]:
+def _expand(source: str, skip: str | os.PathLike[str] | None) -> Iterator[tuple[str, str]]:
     """Paths of a source, each with its path relative to the source's fixed part."""
     if os.path.isdir(source):
         yield from _walk(source, skip)
@@ -105,7 +105,7 @@ def _expand(source: str, skip: str | os.PathLike | None) -> Iterator[tuple[str, 
         yield source, source.replace(":", "") if webcam else os.path.basename(source)
 
 
-def _walk(folder: str, skip: str | os.PathLike | None) -> Iterator[tuple[str, str]]:
+def _walk(folder: str, skip: str | os.PathLike[str] | None) -> Iterator[tuple[str, str]]:
     for root, folders, files in os.walk(folder):
         folders[:] = [
             name
@@ -123,7 +123,7 @@ def _is_wanted(path: str) -> bool:
     return not hidden and (is_video(path) or PICTURE_SUFFIX.search(path) is not None)
 
 
-def _same(path: str, other: str | os.PathLike) -> bool:
+def _same(path: str, other: str | os.PathLike[str]) -> bool:
     return os.path.exists(other) and os.path.samefile(path, other)
 
 
@@ -148,7 +148,7 @@ class ResultsFile:
         resume: keep what is there; else this process's share of old files is deleted.
     """
 
-    def __init__(self, folder: str | os.PathLike, resume: bool):
+    def __init__(self, folder: str | os.PathLike[str], resume: bool):
         rank, world_size = rank_and_world_size()
         self.folder = Path(folder)
         self.path = self.folder / f"results_rank{rank}.jsonl"

@@ -133,7 +133,7 @@ class ResultsWriter:
         fps: frames a second of the video.
     """
 
-    def __init__(self, stem: str | os.PathLike, fps: float) -> None:
+    def __init__(self, stem: str | os.PathLike[str], fps: float) -> None:
         self.stem = stem
         self.fps = fps
         self._stack = contextlib.ExitStack()
@@ -155,7 +155,7 @@ class ResultsWriter:
         if self._video is None:
             path = self._stack.enter_context(fileio.whole_file(f"{self.stem}.mp4"))
             size = (image.shape[1], image.shape[0])
-            codec = cv2.VideoWriter_fourcc(*"mp4v")
+            codec = cv2.VideoWriter.fourcc(*"mp4v")
             self._video = cv2.VideoWriter(str(path), codec, self.fps, size)
             self._stack.callback(self._video.release)  # before the file is moved to its name
             if not self._video.isOpened():
@@ -208,7 +208,7 @@ def _text_file(path: str) -> Iterator[TextIO]:
 def annotate_video(
     net: SynergyNet,
     source: str,
-    stem: str | os.PathLike,
+    stem: str | os.PathLike[str],
     draw: Callable[[np.ndarray, Faces], np.ndarray] | None,
     *,
     smooth: bool = False,
@@ -266,7 +266,7 @@ def annotate_video(
     return summary
 
 
-def is_annotated(source: str, stem: str | os.PathLike) -> bool:
+def is_annotated(source: str, stem: str | os.PathLike[str]) -> bool:
     """Whether `annotate_video` has done the source to its end."""
     path = Path(f"{stem}.json")
     if not path.is_file():

@@ -130,11 +130,11 @@ class Tracker:
         if not restart:
             return
         starts = self.net.predict([image], [boxes[[column for column, _ in restart]]])
-        for (_, track), landmarks in zip(restart, starts.landmarks, strict=True):
-            if track is None:
+        for (_, known), landmarks in zip(restart, starts.landmarks, strict=True):
+            if known is None:
                 self._tracks.append(Track(next(self._ids), landmarks, seconds, FaceSmoother()))
             else:
-                track.landmarks, track.smoother = landmarks, FaceSmoother()
+                known.landmarks, known.smoother = landmarks, FaceSmoother()
 
     def _follow(self, image: np.ndarray, seconds: float) -> Faces:
         """The faces of the active tracks, cut out around their last landmarks, which they renew.
