@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,9 @@ import numpy as np
 from synergynet.errors import InputError as InputError
 from synergynet.errors import require_at_least as require_at_least
 from synergynet.errors import run_command as run_command
+
+# followed by a segment, or the end; not what coded pixels contain: 0xff itself, restart markers
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
 
 # ---------------------------------------------------------------- readers
 
@@ -52,13 +56,25 @@ def decode_image(name: str | os.PathLike[str], data: bytes) -> np.ndarray:
 def _is_truncated(data: bytes) -> bool:
     # libjpeg fills what is missing with grey and libpng with black, both without an error.
     if data.startswith(b"\xff\xd8"):
-        # Embedded thumbnails have an end marker too, but it stands before the last scan begins.
-        return data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda")
+        return not _has_jpeg_end(data)
     if data.startswith(b"\x89PNG"):
         at = 8
         while data[at + 4 : at + 8] not in (b"IEND", b""):
             at += 12 + int.from_bytes(data[at : at + 4], "big")  # length, name, content, checksum
         return at + 8 > len(data)
+    return False
+
+
+def _has_jpeg_end(data: bytes) -> bool:
+    """Whether a JPEG's own end marker is there: not one of an embedded thumbnail, and whatever
+    follows it, such as the film of a phone's motion photo.
+    """
+    at = 2
+    while marker := _JPEG_MARKER.search(data, at):
+        if marker[0] == b"\xff\xd9":
+            return True
+        at = marker.end()
+        at += int.from_bytes(data[at : at + 2], "big")  # the segment; coded pixels may follow
     return False
 
 

@@ -74,6 +74,29 @@ def test_a_truncated_jpeg_with_an_end_marker_in_its_head_is_refused(tmp_path):
         fileio.read_image(path)
 
 
+def film(length: int) -> bytes:
+    """What a phone appends to a photo: it holds JPEG's scan marker, and no end marker after it."""
+    noise = np.random.default_rng(1).integers(0, 255, length, np.uint8).tobytes()  # no 0xff
+    return b"\0\0\0\x18ftypmp42" + noise + b"\xff\xda" + noise
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("restart", [0, 2])  # MCUs between restart markers
+def test_a_jpeg_ends_where_its_own_end_marker_stands(tmp_path, progressive, restart):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_RST_INTERVAL, restart]
+    _, encoded = cv2.imencode(".jpg", image, options)
+    whole = encoded.tobytes()
+    path = tmp_path / "motion.jpg"
+    path.write_bytes(whole + film(1000))
+    np.testing.assert_array_equal(fileio.read_image(path), cv2.imdecode(encoded, 1))
+    for length in (len(whole) // 2, len(whole) - 2, len(whole) - 1):
+        for padding in (b"", bytes(4096)):  # a copy that stopped may leave the rest as zeros
+            path.write_bytes(whole[:length] + padding)
+            with pytest.raises(fileio.InputError, match="breaks off"):
+                fileio.read_image(path)
+
+
 @pytest.mark.parametrize("value", ["text", True, np.nan, np.inf, 1j])
 def test_arrays_hold_finite_numbers(tmp_path, value):
     path = tmp_path / "array.npy"
