@@ -230,15 +230,17 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         InputError: missing, damaged, not a dict, or containing anything that would run code.
     """
-    fileio.require_file(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, on damaged files of its old format
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a damaged checkpoint can raise anything
-        raise fileio.InputError(
-            f"{path}: not a checkpoint of plain tensors (damaged, or it holds code and is refused)"
-        ) from None
+    with fileio.open_to_read(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, on damaged files of its old format
+        try:
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        except OSError:
+            raise
+        except Exception:  # a damaged checkpoint can raise anything
+            raise fileio.InputError(
+                f"{path}: not a checkpoint of plain tensors (damaged, or it holds code and is "
+                f"refused)"
+            ) from None
     if not isinstance(checkpoint, dict):
         raise fileio.InputError(
             f"{path}: holds a {type(checkpoint).__name__}, not a checkpoint dict"

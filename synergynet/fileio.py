@@ -16,7 +16,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -27,6 +27,8 @@ from synergynet.errors import run_command as run_command
 
 # followed by a segment, or the end; not what coded pixels contain: 0xff itself, restart markers
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
+
+MAX_STEM_BYTES = 200  # of temporary names, which are longer than their files' by ten: 255 at most
 
 # ---------------------------------------------------------------- readers
 
@@ -86,13 +88,11 @@ def read_array(
     Raises:
         InputError: missing, not an array, of another shape, or with values that are not finite.
     """
-    try:
-        with open(path, "rb") as file:
+    with open_to_read(path) as file:
+        try:
             array = np.lib.format.read_array(file, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: file not found") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy array ({error})") from None
+        except (ValueError, EOFError) as error:
+            raise InputError(f"{path}: not a readable .npy array ({error})") from None
     if shape is not None and not has_shape(array, shape):
         want = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise InputError(f"{path}: shape {array.shape}, expected {want}")
@@ -112,12 +112,14 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         InputError: missing, not such a file, or with values that are not finite.
     """
-    require_file(path)
-    try:
-        with np.load(path, allow_pickle=False) as table:
-            arrays = dict(table)
-    except Exception as error:  # numpy and zipfile raise many kinds on damaged files
-        raise InputError(f"{path}: not a readable .npz file of arrays ({error})") from None
+    with open_to_read(path) as file:
+        try:
+            with np.load(file, allow_pickle=False) as table:
+                arrays = dict(table)
+        except OSError:
+            raise
+        except Exception as error:  # numpy and zipfile raise many kinds on damaged files
+            raise InputError(f"{path}: not a readable .npz file of arrays ({error})") from None
     return {name: require_finite(path, array) for name, array in arrays.items()}
 
 
@@ -183,14 +185,15 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
     Raises:
         InputError: missing, damaged, or asking for any other Python object.
     """
-    require_file(path)
-    try:
-        with open(path, "rb") as file:
+    with open_to_read(path) as file:
+        try:
             return _PlainUnpickler(file, encoding="latin1").load()
-    except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: refused, not a pickle of plain arrays ({error})") from None
-    except Exception as error:  # a damaged pickle can raise anything
-        raise InputError(f"{path}: not a readable pickle ({error})") from None
+        except OSError:
+            raise
+        except pickle.UnpicklingError as error:
+            raise InputError(f"{path}: refused, not a pickle of plain arrays ({error})") from None
+        except Exception as error:  # a damaged pickle can raise anything
+            raise InputError(f"{path}: not a readable pickle ({error})") from None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -207,10 +210,10 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The content of a file.
 
     Raises:
-        InputError: it is missing, or a folder.
+        InputError: see `open_to_read`.
     """
-    require_file(path)
-    return Path(path).read_bytes()
+    with open_to_read(path) as file:
+        return file.read()
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
@@ -221,6 +224,22 @@ def require_file(path: str | os.PathLike[str]) -> None:
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: {'is a folder' if Path(path).is_dir() else 'file not found'}")
+
+
+@contextlib.contextmanager
+def open_to_read(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file in binary.
+
+    Raises:
+        InputError: it is missing or a folder; or the system refuses it, now or while it is read:
+            no permission, a name that is too long, a damaged disk.
+    """
+    try:
+        require_file(path)
+        with open(path, "rb") as file:
+            yield file
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 # ---------------------------------------------------------------- writers
@@ -234,7 +253,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    stem = path.stem.encode(errors="ignore")[:MAX_STEM_BYTES].decode(errors="ignore")
+    temporary = path.with_name(f".{stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

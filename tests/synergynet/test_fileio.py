@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -51,6 +52,40 @@ def test_missing_empty_and_damaged_files_are_named(tmp_path, name, content):
     assert "\n" not in str(error.value)
 
 
+UNREADABLE = {
+    "too long": ("x" * 300, "File name too long"),
+    "input/output error": ("/proc/self/mem", "Input/output error"),
+    "a folder": (".", "is a folder"),
+    "no folder": ("/dev/null/x", "file not found"),
+    "permission": (None, "Permission denied"),
+}
+
+
+@pytest.mark.parametrize("reader", [*READERS.values(), fileio.read_arrays, fileio.file_hash])
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_file_that_the_system_refuses_is_named(tmp_path, monkeypatch, reader, kind):
+    """One of a thousand pictures must not end the run, whatever is wrong with it."""
+    path, message = UNREADABLE[kind]
+    if path == "/proc/self/mem" and not os.path.exists(path):
+        pytest.skip("no file here that opens and cannot be read")
+    if path is None:  # root may read everything
+        path = str(tmp_path / "locked")
+        Path(path).touch()
+        error = PermissionError(13, "Permission denied", path)
+        monkeypatch.setattr("builtins.open", lambda *_, **__: (_ for _ in ()).throw(error))
+    with pytest.raises(fileio.InputError) as raised:
+        reader(path)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert message in str(raised.value)
+
+
+def test_a_file_name_of_the_greatest_length_is_written_and_read(tmp_path):
+    path = tmp_path / ("é" * 125 + ".json")  # 255 bytes, as much as file systems take
+    fileio.write_json(path, 1)
+    assert fileio.read_json(path) == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_pictures_that_break_off_are_refused(tmp_path, suffix):
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
@@ -93,7 +128,7 @@ def test_a_jpeg_ends_where_its_own_end_marker_stands(tmp_path, progressive, rest
     for length in (len(whole) // 2, len(whole) - 2, len(whole) - 1):
         for padding in (b"", bytes(4096)):  # a copy that stopped may leave the rest as zeros
             path.write_bytes(whole[:length] + padding)
-            with pytest.raises(fileio.InputError, match="breaks off"):
+            with pytest.raises(fileio.InputError, match="is cut off"):
                 fileio.read_image(path)
 
 
