@@ -127,6 +127,20 @@ def shared_folder() -> Path:
 
 
 @pytest.fixture
+def broken(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a file that opens and cannot be read, as on a damaged disk."""
+    if not Path("/proc/self/mem").exists():
+        pytest.skip("no file here that opens and cannot be read")
+
+    def make(name: str) -> Path:
+        path = tmp_path / name
+        path.symlink_to("/proc/self/mem")
+        return path
+
+    return make
+
+
+@pytest.fixture
 def labelled_photos(tmp_path: Path) -> Path:
     """Two crops of the open test set, put back into black photos, with their labels."""
     crops = EvaluationCrops(OPEN_TEST_FOLDER)

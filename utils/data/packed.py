@@ -75,7 +75,7 @@ def open_packed(path: str | os.PathLike, names: list[str]) -> np.ndarray:
         raise fileio.InputError(f"{path}: packed from another list of images; {ADVICE}")
     try:
         pixels = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise fileio.InputError(f"{path}: not a packed file ({error}); {ADVICE}") from None
     if pixels.shape != (len(names), *CROP) or pixels.dtype != np.uint8:
         raise fileio.InputError(f"{path}: holds {pixels.shape} {pixels.dtype}; {ADVICE}")

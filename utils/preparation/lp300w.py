@@ -98,7 +98,7 @@ def _archive(source: Path) -> zipfile.ZipFile:
 
 def _read_file(source: Path, path: str) -> bytes:
     if source.is_dir():
-        return (source / path).read_bytes()
+        return fileio.read_bytes(source / path)
     return read_member(_archive(source), path)
 
 

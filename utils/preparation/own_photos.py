@@ -65,7 +65,7 @@ def read_pts(path: str | os.PathLike) -> np.ndarray:
     """300-W's points, (2, 68) photo px, y down: two numbers a line between braces."""
     if not Path(path).is_file():
         raise fileio.InputError(f"{path}: no points of this photo; or give all with --landmarks")
-    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    text = fileio.read_bytes(path).decode(errors="replace")
     body = re.search(r"\{(.*)\}", text, re.DOTALL)
     rows = [line.split() for line in body[1].splitlines() if line.strip()] if body else []
     return _as_points(path, rows)
@@ -108,9 +108,7 @@ def read_landmarks(path: str | os.PathLike, names: list[str]) -> dict[str, np.nd
 
 
 def _read_csv(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    if not Path(path).is_file():
-        raise fileio.InputError(f"{path}: file not found")
-    text = Path(path).read_text(encoding="utf-8-sig", errors="replace")  # Excel adds a mark
+    text = fileio.read_bytes(path).decode("utf-8-sig", errors="replace")  # Excel adds a mark
     lines = csv.reader(text_io.StringIO(text))
     table = {}
     for name, *numbers in filter(None, lines):

@@ -206,11 +206,11 @@ def read_table(path: Path, steps: int) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     try:
-        with open(path, newline="") as file:
-            rows = [
-                {name: _number(value) for name, value in row.items() if value}
-                for row in csv.DictReader(file)
-            ]
+        text = fileio.read_bytes(path).decode()
+        rows = [
+            {name: _number(value) for name, value in row.items() if value}
+            for row in csv.DictReader(text.splitlines())
+        ]
         return [row for row in rows if row["step"] <= steps]
     except (KeyError, TypeError, ValueError, UnicodeDecodeError):
         raise fileio.InputError(f"{path}: not a table of main_train.py; move it away") from None

@@ -114,3 +114,10 @@ def test_the_command_packs_verifies_and_finds_damage(folder, capsys):
     (folder / "c.npy").write_bytes(data)
     assert run("--verify") == 2
     assert "c.npy: its pixels are not" in capsys.readouterr().err
+
+
+def test_a_packed_file_that_cannot_be_read_is_named(broken):
+    path = broken("c.npy")
+    fileio.write_json(path.with_suffix(".json"), {"list": packed.hash_names(NAMES)})
+    with pytest.raises(fileio.InputError, match=r"c\.npy: not a packed file"):
+        packed.open_packed(path, NAMES)

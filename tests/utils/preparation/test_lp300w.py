@@ -26,7 +26,7 @@ from synergynet.geometry.crop import crop_to_photo, roi_box_from_landmarks
 from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import OPEN_FOLDER
 from utils.data.training_crops import TrainingCrops
-from utils.preparation import lp300w
+from utils.preparation import lp300w, training_set
 from utils.preparation.labels import (
     label_to_params,
     params_to_label,
@@ -375,3 +375,9 @@ def test_the_real_samples_of_aflw2000(shared_folder, tmp_path, label_landmarks):
         write_face_label(tmp_path / "back.mat", params_to_label(params, box, 450))
         back = label_to_params(read_face_label(tmp_path / "back.mat"), box, 450)
         assert (np.abs(back - params) / std).max() < ROUND_TRIP_STD
+
+
+def test_a_file_of_the_folder_that_cannot_be_read_is_named(broken, tmp_path):
+    face = training_set.FaceFile("1", "1", broken("1.jpg").name, "1.mat")
+    with pytest.raises(fileio.InputError, match=r"1\.jpg: cannot be read"):
+        lp300w.read_face(face, tmp_path, OPEN_FOLDER)

@@ -251,3 +251,10 @@ def test_a_damaged_photo_is_named(photos, tmp_path, capsys):
     assert run("--images", photos, "--output", tmp_path / "data", "--workers=0") == 2
     assert "anna.jpg: not a picture" in capsys.readouterr().err
     assert not (tmp_path / "data" / "fits.csv").exists()
+
+
+def test_a_file_of_points_that_cannot_be_read_is_named(broken):
+    with pytest.raises(fileio.InputError, match=r"1\.pts: cannot be read"):
+        own_photos.read_pts(broken("1.pts"))
+    with pytest.raises(fileio.InputError, match=r"all\.csv: cannot be read"):
+        own_photos.read_landmarks(broken("all.csv"), ["1.jpg"])

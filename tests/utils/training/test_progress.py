@@ -96,3 +96,8 @@ def test_curves_move_with_their_values():
     other = progress.training_plot([*ROWS, ROWS[-1] | {"step": 40, "loss": 9.0}])
     assert (plot != other).any()
     assert progress.training_plot([]).shape == plot.shape
+
+
+def test_a_table_that_cannot_be_read_is_named(broken):
+    with pytest.raises(fileio.InputError, match=r"log\.csv: cannot be read"):
+        progress.read_table(broken("log.csv"), 1)

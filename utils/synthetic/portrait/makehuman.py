@@ -142,7 +142,7 @@ def read_binding(path: str | os.PathLike, base: np.ndarray) -> tuple[np.ndarray,
 
 def _read_texture(path: Path) -> np.ndarray:
     """(512, 512, 4) uint8 BGRA."""
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    image = cv2.imdecode(np.frombuffer(fileio.read_bytes(path), np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3:
         raise fileio.InputError(f"{path}: not a colour picture")
     if image.shape[2] == 3:
@@ -219,7 +219,7 @@ def _texture_file(path: Path, settings: dict[str, str], textures: dict[str, Path
     """The file of the colours that an asset's material names."""
     material = path.parent / settings.get("material", "")
     if material.is_file():
-        for line in material.read_text(errors="replace").splitlines():
+        for line in fileio.read_bytes(material).decode(errors="replace").splitlines():
             words = line.split()
             if words[:1] == ["diffuseTexture"]:
                 found = textures.get(Path(words[1]).name.lower())
