@@ -12,8 +12,6 @@ Source: SynergyNet, section 4.1, and the published training script.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import inspect
 import itertools
 import logging
 import math
@@ -22,29 +20,25 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 import benchmark
 import model_building
 from loss_definition import SynergyLoss
-from model_building import SynergyNet, load_morphable
+from model_building import SynergyNet
 from synergynet import fileio
-from synergynet.morphable_folder import WHITENING_FILE, read_whitening
 from utils.data import evaluation_crops
-from utils.data.evaluation_crops import AFLW2000_FOLDER, OPEN_TEST_FOLDER, EvaluationCrops
+from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import default_morphable_folder
-from utils.data.mirror import mirror_targets
 from utils.data.preprocessing import TRAIN, preprocess
-from utils.data.training_crops import Batch, TrainingCrops, training_loader
+from utils.data.training_crops import Batch, training_loader
 from utils.inference.arguments import add_network
-from utils.inference.loading import lacks_whitening, load_model
-from utils.training import checkpoint, parallel
+from utils.inference.loading import load_model
+from utils.training import checkpoint, parallel, start
 from utils.training.optimization import (
     OPTIMIZERS,
     WARMUP_FACTOR,
@@ -60,7 +54,6 @@ from utils.training.optimization import (
 from utils.training.progress import Progress, log_to, peak_memory, training_plot
 
 DRY_RUN_STEPS = 4
-WHITENING_TOLERANCE = 1e-3  # of a parameter's spread; rounding leaves far less
 BEST = "best_validation.pth.tar"  # beside the other checkpoints
 LEAST = {
     "--epochs": 1,
@@ -74,10 +67,6 @@ LEAST = {
     "--save-freq": 1,
     "--print-freq": 1,
 }  # of the numeric flags
-
-_SYNC_BUFFERS = "forward_sync_buffers"  # as PyTorch calls it from 2.15 on
-if _SYNC_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
-    _SYNC_BUFFERS = "broadcast_buffers"
 
 log = logging.getLogger("train")
 
@@ -191,7 +180,7 @@ def train_one_epoch(
     Raises:
         InputError: 50 steps in a row without a finite gradient.
     """
-    model = unwrap(network)
+    model = parallel.unwrap(network)
     device = model.u.device
     network.train()
     for step, batch in enumerate(batches, first_step):
@@ -203,7 +192,7 @@ def train_one_epoch(
             images = batch.images[part::accumulate].to(device, non_blocking=True)
             targets = batch.params_w[part::accumulate].to(device, non_blocking=True)  # (B, 62)
             inputs = preprocess(images, TRAIN)  # (B, 3, 120, 120)
-            with _gradients_stay_here(network, part < accumulate - 1):
+            with parallel.gradients_stay_here(network, part < accumulate - 1):
                 with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                     outputs = network(inputs)
                 total, parts = criterion(outputs, targets, model)
@@ -217,150 +206,13 @@ def train_one_epoch(
         progress.update(batch, sums)
 
 
-def _gradients_stay_here(
-    network: torch.nn.Module, wanted: bool
-) -> contextlib.AbstractContextManager:
-    """Gradients of all parts of a batch are exchanged at once, after the last."""
-    if wanted and isinstance(network, DistributedDataParallel):
-        return network.no_sync()
-    return contextlib.nullcontext()
-
-
-def unwrap(network: torch.nn.Module) -> SynergyNet:
-    """The SynergyNet inside DistributedDataParallel."""
-    return network.module if isinstance(network, DistributedDataParallel) else network
-
-
 # ---------------------------------------------------------------- the run
-
-
-def validation_folder(args: argparse.Namespace) -> tuple[Path, bool]:
-    """Where to validate, and whether that may choose weights: never on a test set."""
-    folder = Path(args.validation or evaluation_crops.default_test_folder())
-    test_sets = (AFLW2000_FOLDER, OPEN_TEST_FOLDER)
-    chooses = all(folder.resolve() != test.resolve() for test in test_sets)
-    return folder, chooses and bool(args.validation)
-
-
-def load_crops(args: argparse.Namespace, model: SynergyNet) -> TrainingCrops:
-    """The training set that the flags name, for a model.
-
-    Raises:
-        InputError: it is missing, damaged, or smaller than a batch.
-    """
-    if not Path(args.filelists_train).is_file():
-        raise fileio.InputError(
-            f"{args.filelists_train}: no training data here; `bash train_script.sh` makes a "
-            f"synthetic set, README, 'Training', says where real data goes"
-        )
-    crops = TrainingCrops(args.root, args.filelists_train, args.param_fp_train, args.seed)
-    if len(crops) < args.batch_size:
-        raise fileio.InputError(
-            f"--batch-size {args.batch_size}: there are only {len(crops)} images"
-        )
-    if args.mirror:
-        crops = crops.with_mirror_images(mirror_targets(crops.params_w, model))
-    return crops
-
-
-def start_model(args: argparse.Namespace, device: torch.device) -> SynergyNet:
-    """The network to train: with fresh weights by --seed, or with --weights.
-
-    Raises:
-        InputError: the weights do not fit the flags, or weights or morphable model have another
-            whitening than the training targets.
-    """
-    folder = Path(args.morphable or default_morphable_folder())
-    morphable = load_morphable(folder)
-    torch.manual_seed(args.seed)
-    model = model_building.build_model(args.arch, morphable=morphable, recipe=args.recipe)
-    if args.weights:
-        rest = model_building.load_weights(model, args.weights)
-        if lacks_whitening(args.arch, rest, args.weights, args.whitening):
-            model.param_mean, model.param_std = map(
-                torch.from_numpy, read_whitening(args.whitening)
-            )
-        if model.forwardDirection is None and args.recipe != "backbone":
-            raise fileio.InputError(f"{args.weights}: holds a backbone only; there is no refiner")
-        model.recipe = args.recipe  # weights of any recipe may start any other
-    _check_whitening(model, args, folder)
-    if args.sync_bn:
-        if device.type == "cpu":
-            raise fileio.InputError("--sync-bn: PyTorch has it for GPUs only; leave it out")
-        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    return model.to(device, memory_format=torch.channels_last)
-
-
-def _check_whitening(model: SynergyNet, args: argparse.Namespace, folder: Path) -> None:
-    """Compare a model with the training targets, whose whitening is in a file beside their list,
-    where `prepare_data.py` has left one, and else the morphable model's.
-
-    Raises:
-        InputError: the model has another one.
-    """
-    beside = Path(args.filelists_train).with_name(WHITENING_FILE)
-    source = beside if beside.is_file() else folder / WHITENING_FILE
-    mean, std = map(torch.from_numpy, read_whitening(source))
-    off, scale = (model.param_mean - mean) / std, model.param_std / std
-    if max(off.abs().max(), (scale - 1).abs().max()) > WHITENING_TOLERANCE:
-        raise fileio.InputError(
-            f"{args.weights or folder}: not of the whitening in {source}, which training targets "
-            f"have; pass --morphable the folder that they belong to, and --weights of it or none"
-        )
 
 
 def main(args: argparse.Namespace) -> int:
     """Train from --start-epoch or --resume to --epochs, in a process per device."""
     check_flags(args)
     return parallel.run(train, args, args.devices_id, args.processes)
-
-
-def restore(
-    args: argparse.Namespace,
-    model: SynergyNet,
-    optimizer: torch.optim.Optimizer,
-    averaged: AveragedModel | None,
-    data: str,
-) -> dict[str, Any]:
-    """Where the run stands: at --start-epoch, or where --resume says, which is loaded.
-
-    Returns:
-        `epoch` how many are done, `step` how many of the next are, `best` validation so far, and
-        `data` and `args`, by which a checkpoint knows its run.
-    Raises:
-        InputError: the checkpoint does not belong to this run.
-    """
-    position: dict[str, Any] = {"epoch": args.start_epoch - 1, "step": 0, "best": None}
-    last = snapshot_path(args, "last")
-    source = (last if last.is_file() else "") if args.resume == "auto" else args.resume
-    if source:
-        entries = checkpoint.resume(source, model, optimizer, averaged)
-        for line in checkpoint.check_run(source, entries, data, vars(args)):
-            log.warning(f"{source}: not the same run any more: {line}")
-        position |= {name: entries[name] for name in position if name in entries}
-        log.info(f"going on from {source}, epoch {position['epoch'] + 1} step {position['step']}")
-    if position["epoch"] >= args.epochs:
-        raise fileio.InputError(
-            f"nothing to train: the next epoch is {position['epoch'] + 1}, --epochs {args.epochs}"
-        )
-    return position | {"data": data, "args": vars(args).copy()}
-
-
-def snapshot_path(args: argparse.Namespace, name: str) -> Path:
-    """A checkpoint of this run."""
-    snapshot = Path(args.snapshot)
-    return snapshot.with_name(f"{snapshot.name}_{name}.pth.tar")
-
-
-def distribute(args: argparse.Namespace, model: SynergyNet, world_size: int) -> torch.nn.Module:
-    """The model as one process trains it, compiled or not, alone or with others."""
-    if args.compile:
-        model.I2P.compile()
-    if world_size == 1:
-        return model
-    # buffers are the same bases everywhere, and batch-norm statistics that rank 0 saves
-    kept = {_SYNC_BUFFERS: False}
-    return DistributedDataParallel(model, gradient_as_bucket_view=True, **kept)
 
 
 def train(args: argparse.Namespace, place: parallel.Place) -> int:
@@ -380,17 +232,17 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
             f"--batch-size {args.batch_size}: batch norm needs the same number of images, 2 or "
             f"more, in each of {parts} parts ({world_size} devices x --accumulate)"
         )
-    validation, chooses = validation_folder(args)
+    validation, chooses = start.validation_folder(args)
     EvaluationCrops(validation)  # a missing folder must not show after hours of training
-    model = start_model(args, device)
+    model = start.start_model(args, device)
     optimizer = build_optimizer(model, args.base_lr, args.optimizer)
     averaged = None
     if args.ema:
         averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.ema))
     result = model if averaged is None else averaged.module
     criterion = SynergyLoss(args.recipe)
-    crops = load_crops(args, model)
-    position = restore(args, model, optimizer, averaged, crops.fingerprint())
+    crops = start.load_crops(args, model)
+    position = checkpoint.restore(args, model, optimizer, averaged, crops.fingerprint())
     first, steps = position["epoch"] + 1, len(crops) // args.batch_size
     done = position["epoch"] * steps + position["step"]
     memory = estimate_memory(model, criterion, args.batch_size // parts)
@@ -404,7 +256,7 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
         f"steps of {args.batch_size} an epoch, epochs {first} to {args.epochs}; a step in float32 "
         f"needs about {memory / 2**30:.2f} GiB a device"
     )
-    network = distribute(args, model, world_size)
+    network = parallel.distribute(args, model, world_size)
     guard = GuardedStep(model, optimizer)
     progress = Progress(
         done + DRY_RUN_STEPS if args.dry_run else args.epochs * steps,
@@ -470,9 +322,9 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
                 if chooses and (position["best"] is None or nme < position["best"]["nme"]):
                     position["best"] = {"epoch": epoch, "nme": nme}
                     save(snapshot.with_name(BEST))
-                save(snapshot_path(args, f"checkpoint_epoch_{epoch}"))
+                save(checkpoint.snapshot_path(args, f"checkpoint_epoch_{epoch}"))
                 fileio.write_image(args.plot, training_plot(progress.rows))
-            save(snapshot_path(args, "last"))
+            save(checkpoint.snapshot_path(args, "last"))
         if guard.skipped:
             log.info(f"{guard.skipped} steps skipped so far: gradient not finite")
         if args.dry_run:
@@ -482,7 +334,7 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
         validate("after these steps", result, validation)
         log.info("dry run: nothing was written")
     elif rank == 0:
-        path = snapshot_path(args, "weights")
+        path = checkpoint.snapshot_path(args, "weights")
         checkpoint.save_weights(path, result)
         log.info(f"saved {path}: the weights alone, in half precision")
         if chooses:

@@ -22,7 +22,7 @@ from utils.data.evaluation_crops import OPEN_TEST_FOLDER
 from utils.data.folders import ROOT
 from utils.data.preprocessing import preprocess
 from utils.inference.loading import load_model
-from utils.training import checkpoint, optimization
+from utils.training import checkpoint, optimization, start
 
 SUM_ORDER_TOLERANCE = 1e-3  # two steps of a network of 30 layers, sums in another order
 
@@ -130,7 +130,8 @@ def test_dry_run_writes_nothing(flags, tmp_path, capsys):
 
 def test_folders_that_were_not_given_are_logged(flags, monkeypatch, capsys):
     morphable, validation = flags.pop("--morphable"), flags.pop("--validation")
-    monkeypatch.setattr(main_train, "default_morphable_folder", lambda: morphable)
+    for module in (main_train, start):
+        monkeypatch.setattr(module, "default_morphable_folder", lambda: morphable)
     monkeypatch.setattr(evaluation_crops, "default_test_folder", lambda: validation)
     assert run(flags, "--dry-run") == 0
     assert f"morphable model in {morphable}, validation on {validation}" in capsys.readouterr().out

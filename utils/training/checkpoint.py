@@ -6,7 +6,9 @@ random numbers nothing is stored but their seed: those of a step follow from see
 
 from __future__ import annotations
 
+import argparse
 import io as bytes_io
+import logging
 import platform
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,14 @@ MAY_DIFFER = {  # flags of a resumed run that leave the numbers alone, or only e
     *("test_initial", "print_freq", "log_file", "plot", "tensorboard", "dry_run", "root"),
     *("filelists_train", "param_fp_train", "morphable", "devices_id", "weights", "start_epoch"),
 }
+
+log = logging.getLogger("train")
+
+
+def snapshot_path(args: argparse.Namespace, name: str) -> Path:
+    """A checkpoint of this run."""
+    snapshot = Path(args.snapshot)
+    return snapshot.with_name(f"{snapshot.name}_{name}.pth.tar")
 
 
 def save_checkpoint(
@@ -167,3 +177,34 @@ def check_run(
         if now.get(name) != version
     ]
     return lines
+
+
+def restore(
+    args: argparse.Namespace,
+    model: SynergyNet,
+    optimizer: torch.optim.Optimizer,
+    averaged: AveragedModel | None,
+    data: str,
+) -> dict[str, Any]:
+    """Where the run stands: at --start-epoch, or where --resume says, which is loaded.
+
+    Returns:
+        `epoch` how many are done, `step` how many of the next are, `best` validation so far, and
+        `data` and `args`, by which a checkpoint knows its run.
+    Raises:
+        InputError: the checkpoint does not belong to this run.
+    """
+    position: dict[str, Any] = {"epoch": args.start_epoch - 1, "step": 0, "best": None}
+    last = snapshot_path(args, "last")
+    source = (last if last.is_file() else "") if args.resume == "auto" else args.resume
+    if source:
+        entries = resume(source, model, optimizer, averaged)
+        for line in check_run(source, entries, data, vars(args)):
+            log.warning(f"{source}: not the same run any more: {line}")
+        position |= {name: entries[name] for name in position if name in entries}
+        log.info(f"going on from {source}, epoch {position['epoch'] + 1} step {position['step']}")
+    if position["epoch"] >= args.epochs:
+        raise fileio.InputError(
+            f"nothing to train: the next epoch is {position['epoch'] + 1}, --epochs {args.epochs}"
+        )
+    return position | {"data": data, "args": vars(args).copy()}

@@ -7,7 +7,9 @@ torchrun --nnodes 2 --nproc_per_node 8 --rdzv_endpoint HOST:29500 main_train.py 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import inspect
 import logging
 import os
 import sys
@@ -17,9 +19,15 @@ from typing import Any
 
 import torch
 from torch import distributed, multiprocessing
+from torch.nn.parallel import DistributedDataParallel
 
+from model_building import SynergyNet
 from synergynet import fileio
 from utils.data.workers import end_with_parent
+
+_SYNC_BUFFERS = "forward_sync_buffers"  # as PyTorch calls it from 2.15 on
+if _SYNC_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
+    _SYNC_BUFFERS = "broadcast_buffers"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,3 +132,31 @@ def _train_together(
         return train(args, Place(device, distributed.get_rank(), distributed.get_world_size()))
     finally:
         distributed.destroy_process_group()
+
+
+# ---------------------------------------------------------------- the network
+
+
+def distribute(args: argparse.Namespace, model: SynergyNet, world_size: int) -> torch.nn.Module:
+    """The model as one process trains it, compiled or not, alone or with others."""
+    if args.compile:
+        model.I2P.compile()
+    if world_size == 1:
+        return model
+    # buffers are the same bases everywhere, and batch-norm statistics that rank 0 saves
+    kept = {_SYNC_BUFFERS: False}
+    return DistributedDataParallel(model, gradient_as_bucket_view=True, **kept)
+
+
+def unwrap(network: torch.nn.Module) -> SynergyNet:
+    """The SynergyNet inside DistributedDataParallel."""
+    return network.module if isinstance(network, DistributedDataParallel) else network
+
+
+def gradients_stay_here(
+    network: torch.nn.Module, wanted: bool
+) -> contextlib.AbstractContextManager:
+    """Gradients of all parts of a batch are exchanged at once, after the last."""
+    if wanted and isinstance(network, DistributedDataParallel):
+        return network.no_sync()
+    return contextlib.nullcontext()
