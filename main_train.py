@@ -12,6 +12,7 @@ Source: SynergyNet, section 4.1, and the published training script.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import logging
 import math
@@ -20,6 +21,7 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +37,7 @@ from utils.data import evaluation_crops
 from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import default_morphable_folder
 from utils.data.preprocessing import TRAIN, preprocess
-from utils.data.training_crops import Batch, training_loader
+from utils.data.training_crops import Batch, TrainingCrops, training_loader
 from utils.inference.arguments import add_network
 from utils.inference.loading import load_model
 from utils.training import checkpoint, parallel, start
@@ -215,137 +217,234 @@ def main(args: argparse.Namespace) -> int:
     return parallel.run(train, args, args.devices_id, args.processes)
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What the parts of a training run share on one process.
+
+    Attributes:
+        args, place: its flags, and which process this is.
+        model: the network that is trained.
+        averaged: moving average of its weights, or None.
+        criterion, guard: the loss; the optimiser in its guard.
+        crops: the training set.
+        validation: folder that is scored; `chooses`: whether that may choose weights.
+        position: see `checkpoint.restore`; moves on with the run.
+        progress: what it shows.
+    """
+
+    args: argparse.Namespace
+    place: parallel.Place
+    model: SynergyNet
+    averaged: AveragedModel | None
+    criterion: SynergyLoss
+    guard: GuardedStep
+    crops: TrainingCrops
+    validation: Path
+    chooses: bool
+    position: dict[str, Any]
+    progress: Progress
+
+    @property
+    def result(self) -> SynergyNet:
+        """The weights to use: the averaged ones where there are such."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return len(self.crops) // self.args.batch_size
+
+    def batches(self, epoch: int, start: int = 0) -> DataLoader:
+        """This process's batches of an epoch, from a step on."""
+        args, place = self.args, self.place
+        return training_loader(
+            self.crops, args.batch_size, epoch, args.workers, place.rank, place.world_size, start
+        )
+
+
 def train(args: argparse.Namespace, place: parallel.Place) -> int:
     """The run on one process."""
     keep_freed_memory()
-    device, rank, world_size = place.device, place.rank, place.world_size
-    writes = rank == 0 and not args.dry_run
+    prepare_output(args, place.rank)
+    run = begin(args, place)
+    announce(run)
+    network = parallel.distribute(args, run.model, place.world_size)
+    if place.rank == 0 and args.test_initial:
+        validate(run, "initial weights", run.result, run.validation)
+    for epoch in range(run.position["epoch"] + 1, args.epochs + 1):
+        train_epoch(run, network, epoch)
+        if run.guard.skipped:
+            log.info(f"{run.guard.skipped} steps skipped so far: gradient not finite")
+        if args.dry_run:
+            break
+    log.info(f"peak memory {peak_memory(place.device) / 2**30:.2f} GiB a process")
+    if place.rank == 0:
+        finish(run)
+    run.progress.close()
+    return 0
+
+
+def prepare_output(args: argparse.Namespace, rank: int) -> None:
+    """Folder of checkpoints, and log."""
     snapshot = Path(args.snapshot)
     if not args.dry_run:
         fileio.make_output_folder(snapshot.parent)
-    if writes:
-        checkpoint.remove_remains(snapshot)
+        if rank == 0:
+            checkpoint.remove_remains(snapshot)
     log_to("" if args.dry_run else args.log_file, rank)
-    parts = world_size * args.accumulate
+
+
+def begin(args: argparse.Namespace, place: parallel.Place) -> Run:
+    """Read and build all that a run needs, before it takes a step.
+
+    Raises:
+        InputError: a flag or a file does not fit the others.
+    """
+    parts = place.world_size * args.accumulate
     if args.batch_size % parts or args.batch_size < 2 * parts:
         raise fileio.InputError(
             f"--batch-size {args.batch_size}: batch norm needs the same number of images, 2 or "
-            f"more, in each of {parts} parts ({world_size} devices x --accumulate)"
+            f"more, in each of {parts} parts ({place.world_size} devices x --accumulate)"
         )
     validation, chooses = start.validation_folder(args)
     EvaluationCrops(validation)  # a missing folder must not show after hours of training
-    model = start.start_model(args, device)
+    model = start.start_model(args, place.device)
     optimizer = build_optimizer(model, args.base_lr, args.optimizer)
     averaged = None
     if args.ema:
         averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.ema))
-    result = model if averaged is None else averaged.module
-    criterion = SynergyLoss(args.recipe)
     crops = start.load_crops(args, model)
     position = checkpoint.restore(args, model, optimizer, averaged, crops.fingerprint())
-    first, steps = position["epoch"] + 1, len(crops) // args.batch_size
+    return Run(
+        args=args,
+        place=place,
+        model=model,
+        averaged=averaged,
+        criterion=SynergyLoss(args.recipe),
+        guard=GuardedStep(model, optimizer),
+        crops=crops,
+        validation=validation,
+        chooses=chooses,
+        position=position,
+        progress=start_progress(args, place, position, len(crops) // args.batch_size),
+    )
+
+
+def start_progress(
+    args: argparse.Namespace, place: parallel.Place, position: dict[str, Any], steps: int
+) -> Progress:
+    """What shows a run of `steps` an epoch; the first process alone shows and writes anything."""
+    snapshot, writes = Path(args.snapshot), place.rank == 0 and not args.dry_run
     done = position["epoch"] * steps + position["step"]
-    memory = estimate_memory(model, criterion, args.batch_size // parts)
-    log.info(
-        f"morphable model in {args.morphable or default_morphable_folder()}, "
-        f"validation on {validation}"
-        + ("" if chooses else ": a test set, which is reported and chooses nothing")
-    )
-    log.info(
-        f"{args.arch}, recipe {args.recipe}, {world_size} x {device}, {len(crops)} images, {steps} "
-        f"steps of {args.batch_size} an epoch, epochs {first} to {args.epochs}; a step in float32 "
-        f"needs about {memory / 2**30:.2f} GiB a device"
-    )
-    network = parallel.distribute(args, model, world_size)
-    guard = GuardedStep(model, optimizer)
-    progress = Progress(
+    return Progress(
         done + DRY_RUN_STEPS if args.dry_run else args.epochs * steps,
         done,
         args.print_freq,
-        world_size,
+        place.world_size,
         table=snapshot.with_name(f"{snapshot.name}_log.csv") if writes else None,
         tensorboard=snapshot.with_name(f"{snapshot.name}_tensorboard")
         if writes and args.tensorboard
         else None,
-        quiet=rank > 0,
+        quiet=place.rank > 0,
     )
 
-    def loader(epoch: int, start: int = 0) -> DataLoader:
-        return training_loader(crops, args.batch_size, epoch, args.workers, rank, world_size, start)
 
-    def validate(name: str, weights: SynergyNet, folder: Path, prefix: str = "") -> float:
-        report = benchmark.evaluate(weights, folder, device, workers=args.workers)
-        progress.validated(f"{name} on {folder}", report, prefix)
-        return report["nme"]["mean"]
+def announce(run: Run) -> None:
+    """Log what is trained, on what, and how much memory that needs."""
+    args, place = run.args, run.place
+    log.info(
+        f"morphable model in {args.morphable or default_morphable_folder()}, "
+        f"validation on {run.validation}"
+        + ("" if run.chooses else ": a test set, which is reported and chooses nothing")
+    )
+    images = args.batch_size // (place.world_size * args.accumulate)
+    memory = estimate_memory(run.model, run.criterion, images)
+    log.info(
+        f"{args.arch}, recipe {args.recipe}, {place.world_size} x {place.device}, "
+        f"{len(run.crops)} images, {run.steps} steps of {args.batch_size} an epoch, epochs "
+        f"{run.position['epoch'] + 1} to {args.epochs}; a step in float32 "
+        f"needs about {memory / 2**30:.2f} GiB a device"
+    )
 
-    def save(path: Path) -> None:
-        checkpoint.save_checkpoint(path, model, optimizer, averaged, position)
-        log.info(f"saved {path}")
 
-    if rank == 0 and args.test_initial:
-        validate("initial weights", result, validation)
-    for epoch in range(first, args.epochs + 1):
-        rate = learning_rate(epoch, args.base_lr, args.warmup, args.milestones)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        progress.start_epoch(epoch, rate)
-        batches = iter(loader(epoch, position["step"]))
-        while position["epoch"] < epoch:
-            count = min(args.save_freq, steps - position["step"])
-            train_one_epoch(
-                network,
-                criterion,
-                guard,
-                itertools.islice(batches, DRY_RUN_STEPS if args.dry_run else count),
-                progress,
-                names=crops.names,
-                seed=(args.seed, epoch),
-                first_step=position["step"],
-                accumulate=args.accumulate,
-                rank=rank,
-                averaged=averaged,
-                amp=args.amp,
-            )
-            if args.dry_run:
-                break
-            position["step"] += count
-            if position["step"] == steps:
-                position |= {"epoch": epoch, "step": 0}
-            if rank > 0:
-                continue
-            if averaged is not None:
-                measure_batch_norms(averaged.module, loader(epoch))
-            if position["epoch"] == epoch and (
-                epoch % args.save_val_freq == 0 or epoch == args.epochs
-            ):
-                nme = validate(f"epoch {epoch}", result, validation)
-                if chooses and (position["best"] is None or nme < position["best"]["nme"]):
-                    position["best"] = {"epoch": epoch, "nme": nme}
-                    save(snapshot.with_name(BEST))
-                save(checkpoint.snapshot_path(args, f"checkpoint_epoch_{epoch}"))
-                fileio.write_image(args.plot, training_plot(progress.rows))
-            save(checkpoint.snapshot_path(args, "last"))
-        if guard.skipped:
-            log.info(f"{guard.skipped} steps skipped so far: gradient not finite")
+def train_epoch(run: Run, network: torch.nn.Module, epoch: int) -> None:
+    """The rest of an epoch, saved every --save-freq steps; of a dry run its first steps."""
+    args, position = run.args, run.position
+    rate = learning_rate(epoch, args.base_lr, args.warmup, args.milestones)
+    for group in run.guard.optimizer.param_groups:
+        group["lr"] = rate
+    run.progress.start_epoch(epoch, rate)
+    batches = iter(run.batches(epoch, position["step"]))
+    while position["epoch"] < epoch:
+        count = min(args.save_freq, run.steps - position["step"])
+        train_one_epoch(
+            network,
+            run.criterion,
+            run.guard,
+            itertools.islice(batches, DRY_RUN_STEPS if args.dry_run else count),
+            run.progress,
+            names=run.crops.names,
+            seed=(args.seed, epoch),
+            first_step=position["step"],
+            accumulate=args.accumulate,
+            rank=run.place.rank,
+            averaged=run.averaged,
+            amp=args.amp,
+        )
         if args.dry_run:
-            break
-    log.info(f"peak memory {peak_memory(device) / 2**30:.2f} GiB a process")
-    if rank == 0 and args.dry_run:
-        validate("after these steps", result, validation)
+            return
+        position["step"] += count
+        if position["step"] == run.steps:
+            position |= {"epoch": epoch, "step": 0}
+        if run.place.rank == 0:
+            validate_and_save(run, epoch)
+
+
+def validate_and_save(run: Run, epoch: int) -> None:
+    """Save where the run stands, after every --save_val_freq epochs with its figures."""
+    args, position = run.args, run.position
+    if run.averaged is not None:
+        measure_batch_norms(run.averaged.module, run.batches(epoch))
+    if position["epoch"] == epoch and (epoch % args.save_val_freq == 0 or epoch == args.epochs):
+        nme = validate(run, f"epoch {epoch}", run.result, run.validation)
+        if run.chooses and (position["best"] is None or nme < position["best"]["nme"]):
+            position["best"] = {"epoch": epoch, "nme": nme}
+            save(run, Path(args.snapshot).with_name(BEST))
+        save(run, checkpoint.snapshot_path(args, f"checkpoint_epoch_{epoch}"))
+        fileio.write_image(args.plot, training_plot(run.progress.rows))
+    save(run, checkpoint.snapshot_path(args, "last"))
+
+
+def validate(run: Run, name: str, weights: SynergyNet, folder: Path, prefix: str = "") -> float:
+    """Score weights on a folder, log and tabulate the figures; the mean NME in percent."""
+    report = benchmark.evaluate(weights, folder, run.place.device, workers=run.args.workers)
+    run.progress.validated(f"{name} on {folder}", report, prefix)
+    return report["nme"]["mean"]
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a checkpoint from which the run can go on."""
+    checkpoint.save_checkpoint(path, run.model, run.guard.optimizer, run.averaged, run.position)
+    log.info(f"saved {path}")
+
+
+def finish(run: Run) -> None:
+    """Leave the weights alone in a small file, and score last and best ones on the test set."""
+    args = run.args
+    if args.dry_run:
+        validate(run, "after these steps", run.result, run.validation)
         log.info("dry run: nothing was written")
-    elif rank == 0:
-        path = checkpoint.snapshot_path(args, "weights")
-        checkpoint.save_weights(path, result)
-        log.info(f"saved {path}: the weights alone, in half precision")
-        if chooses:
-            test = evaluation_crops.default_test_folder()
-            validate(f"last weights, epoch {args.epochs}", result, test, "test_")
-            best = snapshot.with_name(BEST)
-            chosen = load_model(best, morphable=args.morphable)
-            name = f"best on validation, epoch {position['best']['epoch']}"
-            validate(name, chosen, test, "test_")
-    progress.close()
-    return 0
+        return
+    path = checkpoint.snapshot_path(args, "weights")
+    checkpoint.save_weights(path, run.result)
+    log.info(f"saved {path}: the weights alone, in half precision")
+    if run.chooses:
+        test = evaluation_crops.default_test_folder()
+        validate(run, f"last weights, epoch {args.epochs}", run.result, test, "test_")
+        best = Path(args.snapshot).with_name(BEST)
+        chosen = load_model(best, morphable=args.morphable)
+        name = f"best on validation, epoch {run.position['best']['epoch']}"
+        validate(run, name, chosen, test, "test_")
 
 
 if __name__ == "__main__":
