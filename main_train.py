@@ -185,6 +185,7 @@ def train_one_epoch(
     model = parallel.unwrap(network)
     device = model.u.device
     network.train()
+    progress.start_clock()
     for step, batch in enumerate(batches, first_step):
         before = guard.snapshot()
         guard.optimizer.zero_grad(set_to_none=True)
@@ -278,9 +279,9 @@ def train(args: argparse.Namespace, place: parallel.Place) -> int:
         if args.dry_run:
             break
     log.info(f"peak memory {peak_memory(place.device) / 2**30:.2f} GiB a process")
+    run.progress.close()
     if place.rank == 0:
         finish(run)
-    run.progress.close()
     return 0
 
 
@@ -315,6 +316,7 @@ def begin(args: argparse.Namespace, place: parallel.Place) -> Run:
         averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.ema))
     crops = start.load_crops(args, model)
     position = checkpoint.restore(args, model, optimizer, averaged, crops.fingerprint())
+    resumed = position.pop("resumed")
     return Run(
         args=args,
         place=place,
@@ -326,18 +328,22 @@ def begin(args: argparse.Namespace, place: parallel.Place) -> Run:
         validation=validation,
         chooses=chooses,
         position=position,
-        progress=start_progress(args, place, position, len(crops) // args.batch_size),
+        progress=start_progress(args, place, position, len(crops) // args.batch_size, resumed),
     )
 
 
 def start_progress(
-    args: argparse.Namespace, place: parallel.Place, position: dict[str, Any], steps: int
+    args: argparse.Namespace,
+    place: parallel.Place,
+    position: dict[str, Any],
+    steps: int,
+    resumed: bool,
 ) -> Progress:
     """What shows a run of `steps` an epoch; the first process alone shows and writes anything."""
     snapshot, writes = Path(args.snapshot), place.rank == 0 and not args.dry_run
     done = position["epoch"] * steps + position["step"]
     return Progress(
-        done + DRY_RUN_STEPS if args.dry_run else args.epochs * steps,
+        args.epochs * steps,
         done,
         args.print_freq,
         place.world_size,
@@ -346,6 +352,7 @@ def start_progress(
         if writes and args.tensorboard
         else None,
         quiet=place.rank > 0,
+        resumed=resumed,
     )
 
 

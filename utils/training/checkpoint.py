@@ -189,8 +189,8 @@ def restore(
     """Where the run stands: at --start-epoch, or where --resume says, which is loaded.
 
     Returns:
-        `epoch` how many are done, `step` how many of the next are, `best` validation so far, and
-        `data` and `args`, by which a checkpoint knows its run.
+        `epoch` how many are done, `step` how many of the next are, `best` validation so far,
+        `data` and `args`, by which a checkpoint knows its run, and whether the run is `resumed`.
     Raises:
         InputError: the checkpoint does not belong to this run.
     """
@@ -207,4 +207,4 @@ def restore(
         raise fileio.InputError(
             f"nothing to train: the next epoch is {position['epoch'] + 1}, --epochs {args.epochs}"
         )
-    return position | {"data": data, "args": vars(args).copy()}
+    return position | {"data": data, "args": vars(args).copy(), "resumed": bool(source)}

@@ -51,9 +51,10 @@ class Progress:
     Args:
         steps: of the whole run.
         done: of them, before this process started.
+        resumed: whether an earlier process did them; the table's rows up to there are kept.
         print_freq: steps between two lines.
         world_size: processes, each of which sees a batch like the one reported.
-        table: CSV file to go on with, or None.
+        table: CSV file, or None.
         tensorboard: folder for TensorBoard, or None.
         quiet: say nothing; for all processes but the first.
     Raises:
@@ -69,23 +70,31 @@ class Progress:
         table: Path | None = None,
         tensorboard: Path | None = None,
         quiet: bool = False,
+        resumed: bool = False,
     ) -> None:
         self.steps, self.step, self.done = steps, done, done
         self.print_freq, self.world_size = print_freq, world_size
         self.epoch, self.learning_rate = 0, 0.0
         self.unreadable: set[str] = set()
         self.table = table
-        self.rows = read_table(table, done) if table is not None else []
+        self.rows = read_table(table, done) if table is not None and resumed else []
+        if table is not None:
+            write_table(table, self.rows)  # from here on, lines are appended
         self.writer = _tensorboard_writer(tensorboard) if tensorboard is not None else None
         self.bar = tqdm(
             total=steps, initial=done, unit="step", leave=False, disable=True if quiet else None
         )
+        self.timed = 0.0  # seconds of the first TIMED_STEPS
         self._restart()
+        self.start_clock()
 
     def _restart(self) -> None:
         self.window: list[Tensor] = []
-        self.images = 0
-        self.since = time.perf_counter()
+        self.images, self.seconds = 0, 0.0
+
+    def start_clock(self) -> None:
+        """Steps follow: what was done since the last one, such as validation, takes no time."""
+        self.clock = time.perf_counter()
 
     def start_epoch(self, epoch: int, learning_rate: float) -> None:
         """Say which epoch the steps that follow belong to."""
@@ -102,14 +111,22 @@ class Progress:
         self.step += 1
         self.bar.update()
         self.images += len(batch.images) * self.world_size
+        self.names = list(losses)
         self.window.append(torch.stack([loss.detach() for loss in losses.values()]))
-        if self.step - self.done == 1:
-            self.started = time.perf_counter()  # the first step sets kernels up
-        elif self.step - self.done == 1 + TIMED_STEPS:
-            self._estimate(self.window[-1].device)
-        if self.step % self.print_freq == 0 or self.step == self.steps:
-            means = torch.stack(self.window).mean(dim=0).tolist()
-            self._report(dict(zip(losses, means, strict=True)))
+        is_due = self.step % self.print_freq == 0 or self.step == self.steps
+        means = self._means() if is_due else {}
+        before, self.clock = self.clock, time.perf_counter()
+        self.seconds += self.clock - before
+        if 1 < self.step - self.done <= 1 + TIMED_STEPS:  # the first step sets kernels up
+            self.timed += self.clock - before
+            if self.step - self.done == 1 + TIMED_STEPS:
+                self._estimate(self.window[-1].device)
+        if is_due:
+            self._report(means)
+
+    def _means(self) -> dict[str, float]:
+        means = torch.stack(self.window).mean(dim=0).tolist()  # waits for the GPU
+        return dict(zip(self.names, means, strict=True))
 
     def _report_unreadable(self, lines: list[str]) -> None:
         for line in sorted(set(lines) - self.unreadable):
@@ -121,7 +138,7 @@ class Progress:
             )
 
     def _estimate(self, device: torch.device) -> None:
-        seconds = (time.perf_counter() - self.started) / TIMED_STEPS
+        seconds = self.timed / TIMED_STEPS
         whole = datetime.timedelta(seconds=round((self.steps - self.done) * seconds))
         log.info(
             f"a step takes {seconds:.3f} s, the run about {whole}; "
@@ -129,9 +146,8 @@ class Progress:
         )
 
     def _report(self, means: dict[str, float]) -> None:
-        seconds = time.perf_counter() - self.since
-        speed = self.images / seconds
-        remaining = (self.steps - self.step) * seconds / len(self.window)
+        speed = self.images / self.seconds
+        remaining = (self.steps - self.step) * self.seconds / len(self.window)
         named = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
         eta = datetime.timedelta(seconds=round(remaining))
         log.info(f"step {self.step}/{self.steps}, {named}, {speed:.0f} img/s, ETA {eta}")
@@ -157,14 +173,17 @@ class Progress:
         place = {"epoch": self.epoch, "step": self.step, "learning_rate": self.learning_rate}
         self.rows.append(place | values)
         if self.table is not None:
-            write_table(self.table, self.rows)
+            with open(self.table, "a", newline="") as file:
+                csv.DictWriter(file, COLUMNS).writerow(self.rows[-1])
         if self.writer is not None:
             for name, value in values.items():
                 self.writer.add_scalar(name, value, self.step)
             self.writer.flush()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Report the steps since the last line, and take the bar away."""
+        if self.window:
+            self._report(self._means())
         self.bar.close()
 
 
@@ -198,7 +217,7 @@ def write_table(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 def read_table(path: Path, steps: int) -> list[dict[str, float]]:
-    """Rows of `write_table` up to a step; none where there is no such file.
+    """Rows of a table up to a step, but for one that was not finished; none without the file.
 
     Raises:
         InputError: not such a table.
@@ -207,6 +226,7 @@ def read_table(path: Path, steps: int) -> list[dict[str, float]]:
         return []
     try:
         text = fileio.read_bytes(path).decode()
+        text = text[: text.rfind("\n") + 1]
         rows = [
             {name: _number(value) for name, value in row.items() if value}
             for row in csv.DictReader(text.splitlines())

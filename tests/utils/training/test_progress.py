@@ -43,7 +43,7 @@ def test_other_files_are_no_tables(tmp_path, content):
 def test_a_resumed_run_goes_on_with_its_table(tmp_path):
     path = tmp_path / "log.csv"
     progress.write_table(path, ROWS)
-    run = progress.Progress(steps=40, done=20, print_freq=5, table=path)
+    run = progress.Progress(steps=40, done=20, print_freq=5, table=path, resumed=True)
     run.start_epoch(2, 0.05)
     for step in range(5):
         run.update(batch(), {"loss": torch.tensor(float(step))})
@@ -60,6 +60,48 @@ def test_speed_counts_the_images_of_all_processes(monkeypatch):
         now[0] += 0.5
         run.update(batch(), {"loss": torch.tensor(1.0)})
     assert run.rows[-1]["images_per_second"] == pytest.approx(3 * 2 * 4 / 2.0)
+
+
+def test_time_between_epochs_does_not_count(monkeypatch, caplog):
+    """Validation and checkpoints lie there."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    caplog.set_level(logging.INFO, "train")
+    run = progress.Progress(steps=16, print_freq=4)
+    for _ in range(4):
+        now[0] += 100
+        run.start_clock()
+        for _ in range(2):
+            now[0] += 0.5
+            run.update(batch(), {"loss": torch.tensor(1.0)})
+    assert [row["images_per_second"] for row in run.rows] == [4.0, 4.0]
+    assert "ETA 0:00:04" in caplog.text  # 8 steps
+    assert "a step takes 0.500 s, the run about 0:00:08" in caplog.text
+
+
+def test_a_line_of_the_table_costs_as_much_at_its_end_as_at_its_beginning(tmp_path, monkeypatch):
+    run = progress.Progress(steps=9, print_freq=1, table=tmp_path / "log.csv")
+    monkeypatch.setattr(progress, "write_table", None)  # the whole table
+    for _ in range(3):
+        run.update(batch(), {"loss": torch.tensor(1.0)})
+    assert progress.read_table(tmp_path / "log.csv", 9) == run.rows
+
+
+def test_a_line_that_was_not_finished_is_left_out(tmp_path):
+    """A process killed while it writes; the resumed run writes the line again."""
+    path = tmp_path / "log.csv"
+    progress.write_table(path, ROWS)
+    whole = path.read_bytes()
+    for lost in (1, 2, 3, 20):
+        path.write_bytes(whole[:-lost])
+        assert progress.read_table(path, 30) == ROWS[:2]
+
+
+def test_a_fresh_run_has_no_rows_of_an_old_one(tmp_path):
+    path = tmp_path / "log.csv"
+    progress.write_table(path, ROWS)
+    run = progress.Progress(steps=40, done=20, table=path)
+    assert run.rows == progress.read_table(path, 40) == []
 
 
 def test_time_and_memory_are_estimated_after_the_third_step(monkeypatch, caplog):
