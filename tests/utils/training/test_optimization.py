@@ -146,6 +146,22 @@ def test_averaged_weights_get_batch_norm_statistics_of_their_own(tiny_morphable)
     assert gap() < 0.05
 
 
+def test_statistics_are_the_average_over_twenty_batches(tiny_morphable):
+    model = build_model("mobilenet_025", morphable=tiny_morphable)
+    norm = model.I2P.backbone.features[0][1]
+    seen: list[torch.Tensor] = []
+    norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].mean((0, 2, 3))))
+
+    def batches():
+        for level in range(0, 250, 10):  # 25 batches, each of its own brightness
+            images = torch.full((2, 120, 120, 3), level, dtype=torch.uint8)
+            yield ddfa.Batch(images, torch.zeros(2, 62), torch.arange(2), [])
+
+    optimization.measure_batch_norms(model, batches())
+    assert len(seen) == 20
+    torch.testing.assert_close(norm.running_mean, torch.stack(seen).mean(0))
+
+
 # ---------------------------------------------------------------- memory
 
 
