@@ -56,7 +56,6 @@ from utils.training.optimization import (
 from utils.training.progress import Progress, log_to, peak_memory, training_plot
 
 DRY_RUN_STEPS = 4
-BEST = "best_validation.pth.tar"  # beside the other checkpoints
 LEAST = {
     "--epochs": 1,
     "--start-epoch": 1,
@@ -228,7 +227,8 @@ class Run:
         averaged: moving average of its weights, or None.
         criterion, guard: the loss; the optimiser in its guard.
         crops: the training set.
-        validation: folder that is scored; `chooses`: whether that may choose weights.
+        validation, validation_set: folder that is scored, and its fingerprint.
+        chooses: whether it may choose weights.
         position: see `checkpoint.restore`; moves on with the run.
         progress: what it shows.
     """
@@ -241,6 +241,7 @@ class Run:
     guard: GuardedStep
     crops: TrainingCrops
     validation: Path
+    validation_set: str
     chooses: bool
     position: dict[str, Any]
     progress: Progress
@@ -308,7 +309,7 @@ def begin(args: argparse.Namespace, place: parallel.Place) -> Run:
             f"more, in each of {parts} parts ({place.world_size} devices x --accumulate)"
         )
     validation, chooses = start.validation_folder(args)
-    EvaluationCrops(validation)  # a missing folder must not show after hours of training
+    scored = EvaluationCrops(validation)  # what it lacks must not show after hours
     model = start.start_model(args, place.device)
     optimizer = build_optimizer(model, args.base_lr, args.optimizer)
     averaged = None
@@ -317,6 +318,9 @@ def begin(args: argparse.Namespace, place: parallel.Place) -> Run:
     crops = start.load_crops(args, model)
     position = checkpoint.restore(args, model, optimizer, averaged, crops.fingerprint())
     resumed = position.pop("resumed")
+    validation_set = start.fingerprint(scored)
+    if chooses and place.rank == 0:
+        checkpoint.forget_best(position, checkpoint.snapshot_path(args, "best"), validation_set)
     return Run(
         args=args,
         place=place,
@@ -326,6 +330,7 @@ def begin(args: argparse.Namespace, place: parallel.Place) -> Run:
         guard=GuardedStep(model, optimizer),
         crops=crops,
         validation=validation,
+        validation_set=validation_set,
         chooses=chooses,
         position=position,
         progress=start_progress(args, place, position, len(crops) // args.batch_size, resumed),
@@ -415,8 +420,8 @@ def validate_and_save(run: Run, epoch: int) -> None:
     if position["epoch"] == epoch and (epoch % args.save_val_freq == 0 or epoch == args.epochs):
         nme = validate(run, f"epoch {epoch}", run.result, run.validation)
         if run.chooses and (position["best"] is None or nme < position["best"]["nme"]):
-            position["best"] = {"epoch": epoch, "nme": nme}
-            save(run, Path(args.snapshot).with_name(BEST))
+            position["best"] = {"epoch": epoch, "nme": nme, "set": run.validation_set}
+            save(run, checkpoint.snapshot_path(args, "best"))
         save(run, checkpoint.snapshot_path(args, f"checkpoint_epoch_{epoch}"))
         fileio.write_image(args.plot, training_plot(run.progress.rows))
     save(run, checkpoint.snapshot_path(args, "last"))
@@ -448,7 +453,7 @@ def finish(run: Run) -> None:
     if run.chooses:
         test = evaluation_crops.default_test_folder()
         validate(run, f"last weights, epoch {args.epochs}", run.result, test, "test_")
-        best = Path(args.snapshot).with_name(BEST)
+        best = checkpoint.snapshot_path(args, "best")
         chosen = load_model(best, morphable=args.morphable)
         name = f"best on validation, epoch {run.position['best']['epoch']}"
         validate(run, name, chosen, test, "test_")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -219,7 +220,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(flags, tmp_path):
     assert 0 < reached[0] <= reached[1] < reached[2] < 8
     assert run(flags | {"--resume": "auto"}) == 0
     assert not list(last.parent.glob(".Tiny*"))
-    for name in ("Tiny_last.pth.tar", "best_validation.pth.tar"):
+    for name in ("Tiny_last.pth.tar", "Tiny_best.pth.tar"):
         expected, resumed = (
             read_checkpoint(tmp_path / folder / name) for folder in ("whole", "ckpts")
         )
@@ -383,16 +384,94 @@ def test_the_best_on_validation_is_kept_and_never_chosen_on_a_test_set(
     monkeypatch.setattr(evaluation_crops, "default_test_folder", lambda: OPEN_TEST_FOLDER)
     assert run(flags | {"--epochs": 3}) == 0
     assert scored == [str(flags["--validation"])] * 3 + [str(OPEN_TEST_FOLDER)] * 2
-    best = read_checkpoint(tmp_path / "ckpts" / "best_validation.pth.tar")
-    assert best["best"] == {"epoch": 2, "nme": 3.0}
+    best = read_checkpoint(tmp_path / "ckpts" / "Tiny_best.pth.tar")
+    assert (best["best"]["epoch"], best["best"]["nme"]) == (2, 3.0)
     expected = read_checkpoint(saved(tmp_path, 2))["state_dict"]
     assert all(torch.equal(value, best["state_dict"][key]) for key, value in expected.items())
 
-    (tmp_path / "ckpts" / "best_validation.pth.tar").unlink()
+    (tmp_path / "ckpts" / "Tiny_best.pth.tar").unlink()
     figures = iter([5.0])
     del flags["--validation"]
     assert run(flags | {"--epochs": 1}) == 0
-    assert not (tmp_path / "ckpts" / "best_validation.pth.tar").exists()
+    assert not (tmp_path / "ckpts" / "Tiny_best.pth.tar").exists()
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The NME of every validation, to be filled; what is scored is noted in `scored`."""
+    given: list[float] = []
+
+    def evaluate(model, folder, device, workers):
+        return {"images": 4, "nme": {"mean": given.pop(0)}, "pose_mae": {"mean": 1.0}}
+
+    monkeypatch.setattr(benchmark, "evaluate", evaluate)
+    return given
+
+
+def best_of(folder, name="Tiny"):
+    return read_checkpoint(folder / "ckpts" / f"{name}_best.pth.tar")["best"]
+
+
+def test_runs_in_one_folder_keep_their_own_best(flags, tmp_path, figures):
+    """Run A, then run B in the same folder, then A goes on: its best is still its own."""
+    other = {"--snapshot": tmp_path / "ckpts" / "Other", "--seed": 5}
+    figures += [5.0, 5.0, 5.0]
+    assert run(flags | {"--epochs": 1}) == 0
+    figures += [4.0, 4.0, 4.0]
+    assert run(flags | other | {"--epochs": 1}) == 0
+    figures += [6.0, 6.0, 5.0]
+    assert run(flags | {"--resume": "auto"}) == 0
+    assert (best_of(tmp_path)["epoch"], best_of(tmp_path)["nme"]) == (1, 5.0)
+    assert best_of(tmp_path, "Other")["nme"] == 4.0
+    expected = read_checkpoint(saved(tmp_path, 1))["state_dict"]
+    kept = read_checkpoint(tmp_path / "ckpts" / "Tiny_best.pth.tar")["state_dict"]
+    assert all(torch.equal(value, kept[key]) for key, value in expected.items())
+
+
+def test_a_best_that_is_elsewhere_is_chosen_anew(flags, tmp_path, figures, capsys):
+    figures += [5.0, 5.0, 5.0]
+    assert run(flags | {"--epochs": 1}) == 0
+    figures += [6.0, 6.0, 6.0]
+    moved = {"--resume": saved(tmp_path, 1), "--snapshot": tmp_path / "elsewhere" / "Tiny"}
+    assert run(flags | moved) == 0
+    assert "Tiny_best.pth.tar does not hold it: choosing anew" in capsys.readouterr().out
+    best = read_checkpoint(tmp_path / "elsewhere" / "Tiny_best.pth.tar")["best"]
+    assert (best["epoch"], best["nme"]) == (2, 6.0)
+
+
+def test_another_validation_set_chooses_anew(flags, tmp_path, data, figures, capsys):
+    figures += [5.0, 5.0, 5.0]
+    assert run(flags | {"--epochs": 1}) == 0
+    other = tmp_path / "validation"
+    shutil.copytree(data / "test", other)
+    yaw = fileio.read_array(other / "eval" / evaluation_crops.YAW_FILE)
+    fileio.write_array(other / "eval" / evaluation_crops.YAW_FILE, yaw + 1)
+    figures += [6.0, 6.0, 6.0]
+    assert run(flags | {"--resume": "auto", "--validation": other}) == 0
+    assert "chosen on another validation set: choosing anew" in capsys.readouterr().out
+    assert (best_of(tmp_path)["epoch"], best_of(tmp_path)["nme"]) == (2, 6.0)
+
+
+def test_a_fresh_run_begins_a_table_of_its_own(flags, tmp_path):
+    assert run(flags) == 0
+    table = tmp_path / "ckpts" / "Tiny_log.csv"
+    rows = table.read_text().count("\n")
+    assert run(flags) == 0
+    assert table.read_text().count("\n") == rows
+    assert run(flags | {"--start-epoch": 2}) == 0
+    assert "\n1," not in table.read_text()
+
+
+def test_a_dry_run_tells_the_time_of_the_whole_run(flags, capsys):
+    flags |= {"--batch-size": 4, "--epochs": 1000, "--print-freq": 1000}
+    assert run(flags, "--dry-run") == 0
+    printed = capsys.readouterr().out
+    seconds, hours, minutes = re.search(
+        r"a step takes ([\d.]+) s, the run about (\d+):(\d+):", printed
+    ).groups()
+    told = 3600 * int(hours) + 60 * int(minutes)
+    assert told == pytest.approx(4000 * float(seconds), abs=60, rel=0.02)
+    assert "step 4/4000, loss" in printed
 
 
 def test_a_checkpoint_tells_what_made_it(flags, tmp_path):

@@ -208,3 +208,26 @@ def restore(
             f"nothing to train: the next epoch is {position['epoch'] + 1}, --epochs {args.epochs}"
         )
     return position | {"data": data, "args": vars(args).copy(), "resumed": bool(source)}
+
+
+def forget_best(position: dict[str, Any], path: Path, scored: str) -> None:
+    """Choose anew where the best so far cannot be compared, or is lost.
+
+    Args:
+        position: of `restore`; its `best` is set to None then, which is logged.
+        path: checkpoint of the best weights.
+        scored: fingerprint of the validation set.
+    Raises:
+        InputError: that checkpoint is damaged.
+    """
+    best = position["best"]
+    if best is None:
+        return
+    reason = None
+    if best.get("set") != scored:
+        reason = "was chosen on another validation set"
+    elif not path.is_file() or fileio.read_checkpoint(path).get("best") != best:
+        reason = f"is lost, {path} does not hold it"
+    if reason is not None:
+        log.warning(f"best on validation, epoch {best['epoch']}, {reason}: choosing anew")
+        position["best"] = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import hashlib
 from pathlib import Path
 
 import torch
@@ -12,7 +14,7 @@ from model_building import SynergyNet, load_morphable
 from synergynet import fileio
 from synergynet.morphable_folder import WHITENING_FILE, read_whitening
 from utils.data import evaluation_crops
-from utils.data.evaluation_crops import AFLW2000_FOLDER, OPEN_TEST_FOLDER
+from utils.data.evaluation_crops import AFLW2000_FOLDER, OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.folders import default_morphable_folder
 from utils.data.mirror import mirror_targets
 from utils.data.training_crops import TrainingCrops
@@ -86,6 +88,15 @@ def load_crops(args: argparse.Namespace, model: SynergyNet) -> TrainingCrops:
     if args.mirror:
         crops = crops.with_mirror_images(mirror_targets(crops.params_w, model))
     return crops
+
+
+def fingerprint(crops: EvaluationCrops) -> str:
+    """SHA-256 of names and labels: errors on two sets are never compared."""
+    digest = hashlib.sha256("\n".join(crops.names).encode())
+    for field in dataclasses.fields(crops.labels):
+        labels = getattr(crops.labels, field.name)
+        digest.update(b"" if labels is None else labels.tobytes())
+    return digest.hexdigest()
 
 
 def validation_folder(args: argparse.Namespace) -> tuple[Path, bool]:

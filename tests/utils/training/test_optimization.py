@@ -155,7 +155,7 @@ def test_statistics_are_the_average_over_twenty_batches(tiny_morphable):
     def batches():
         for level in range(0, 250, 10):  # 25 batches, each of its own brightness
             images = torch.full((2, 120, 120, 3), level, dtype=torch.uint8)
-            yield ddfa.Batch(images, torch.zeros(2, 62), torch.arange(2), [])
+            yield Batch(images, torch.zeros(2, 62), torch.arange(2), [])
 
     optimization.measure_batch_norms(model, batches())
     assert len(seen) == 20
