@@ -35,12 +35,18 @@ COLUMNS = (
 log = logging.getLogger("train")
 
 
-def log_to(file: str, rank: int) -> None:
-    """Log to stdout, and to `file` when given; other processes than the first log errors only."""
+def log_to(file: str, rank: int, mode: str = "a") -> None:
+    """Log to stdout, and to `file` when given; other processes than the first log errors only.
+
+    Args:
+        file: path, or nothing.
+        rank: this process; the first one's file begins as `mode` says.
+        mode: w for a new file, a to add to it.
+    """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if file:
         fileio.make_output_folder(Path(file).parent)
-        handlers.append(logging.FileHandler(file))
+        handlers.append(logging.FileHandler(file, mode if rank == 0 else "a"))
     logging.basicConfig(format="%(asctime)s %(message)s", handlers=handlers, force=True)
     log.setLevel(logging.INFO if rank == 0 else logging.ERROR)
 
@@ -78,8 +84,7 @@ class Progress:
         self.unreadable: set[str] = set()
         self.table = table
         self.rows = read_table(table, done) if table is not None and resumed else []
-        if table is not None:
-            write_table(table, self.rows)  # from here on, lines are appended
+        self.is_table_begun = False
         self.writer = _tensorboard_writer(tensorboard) if tensorboard is not None else None
         self.bar = tqdm(
             total=steps, initial=done, unit="step", leave=False, disable=True if quiet else None
@@ -172,9 +177,12 @@ class Progress:
     def _write(self, values: dict[str, float]) -> None:
         place = {"epoch": self.epoch, "step": self.step, "learning_rate": self.learning_rate}
         self.rows.append(place | values)
-        if self.table is not None:
+        if self.table is not None and self.is_table_begun:
             with open(self.table, "a", newline="") as file:
                 csv.DictWriter(file, COLUMNS).writerow(self.rows[-1])
+        elif self.table is not None:
+            write_table(self.table, self.rows)
+            self.is_table_begun = True
         if self.writer is not None:
             for name, value in values.items():
                 self.writer.add_scalar(name, value, self.step)

@@ -81,6 +81,7 @@ def test_time_between_epochs_does_not_count(monkeypatch, caplog):
 
 def test_a_line_of_the_table_costs_as_much_at_its_end_as_at_its_beginning(tmp_path, monkeypatch):
     run = progress.Progress(steps=9, print_freq=1, table=tmp_path / "log.csv")
+    run.update(batch(), {"loss": torch.tensor(1.0)})
     monkeypatch.setattr(progress, "write_table", None)  # the whole table
     for _ in range(3):
         run.update(batch(), {"loss": torch.tensor(1.0)})
@@ -100,8 +101,10 @@ def test_a_line_that_was_not_finished_is_left_out(tmp_path):
 def test_a_fresh_run_has_no_rows_of_an_old_one(tmp_path):
     path = tmp_path / "log.csv"
     progress.write_table(path, ROWS)
-    run = progress.Progress(steps=40, done=20, table=path)
-    assert run.rows == progress.read_table(path, 40) == []
+    run = progress.Progress(steps=40, done=20, print_freq=1, table=path)
+    assert progress.read_table(path, 40) == ROWS  # as long as it has none of its own
+    run.update(batch(), {"loss": torch.tensor(1.0)})
+    assert [row["step"] for row in progress.read_table(path, 40)] == [21]
 
 
 def test_time_and_memory_are_estimated_after_the_third_step(monkeypatch, caplog):
