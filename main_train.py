@@ -33,6 +33,7 @@ import model_building
 from loss_definition import SynergyLoss
 from model_building import SynergyNet
 from synergynet import fileio
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.data import evaluation_crops
 from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import default_morphable_folder
@@ -42,8 +43,11 @@ from utils.inference.arguments import add_network
 from utils.inference.loading import load_model
 from utils.training import checkpoint, parallel, start
 from utils.training.optimization import (
+    ADAMW_WEIGHT_DECAY,
+    MOMENTUM,
     OPTIMIZERS,
     WARMUP_FACTOR,
+    WEIGHT_DECAY,
     GuardedStep,
     build_optimizer,
     estimate_memory,
@@ -56,8 +60,10 @@ from utils.training.optimization import (
 from utils.training.progress import Progress, log_to, peak_memory, training_plot
 
 DRY_RUN_STEPS = 4
+TRUE_WORDS, FALSE_WORDS = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
 LEAST = {
     "--epochs": 1,
+    "--val-batch-size": 1,
     "--start-epoch": 1,
     "--warmup": 0,
     "--processes": 1,
@@ -83,10 +89,20 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--param-fp-train", default="3dmm_data/param_all_norm_v201.pkl", help="whitened targets")
     add("--validation", help="folder like aflw2000_data that chooses the best weights; never a test"
         " set. Default: none are chosen, the test set is reported")  # fmt: skip
-    add("--batch-size", type=int, default=1024, help="images a step over all devices (%(default)s)")
+    add(
+        "-b",
+        "--batch-size",
+        type=int,
+        default=1024,
+        help="images a step over all devices (%(default)s)",
+    )
+    add("-vb", "--val-batch-size", type=int, default=64, help="images at a time in validation (64)")
     add("--accumulate", type=int, default=1, help="parts of a device's batch, to save memory")
-    add("--base-lr", type=float, default=0.08, help="learning rate (%(default)s)")
+    add("--base-lr", "--learning-rate", type=float, default=0.08, help="default: %(default)s")
     add("--optimizer", default="sgd", choices=OPTIMIZERS, help="adamw learns sooner (%(default)s)")
+    add("--momentum", type=float, default=MOMENTUM, help="of sgd (%(default)s)")
+    add("--weight-decay", "--wd", type=float, help=f"default: {WEIGHT_DECAY} of sgd, "
+        f"{ADAMW_WEIGHT_DECAY} of adamw")  # fmt: skip
     add("--epochs", type=int, default=80, help="last epoch (%(default)s)")
     add("--start-epoch", type=int, default=1, help="first epoch; --resume overrides it")
     add("--mirror", action="store_true", help="show crops as mirror images every second epoch")
@@ -99,19 +115,40 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--devices-id", type=int_list, default=[0], help="GPUs, e.g. 0,1; without GPU: the CPU")
     add("--processes", type=int, default=1, help="without GPU: share a batch (%(default)s)")
     cores = os.cpu_count() or 1
-    add("--workers", type=int, default=min(4, cores), help="loading processes per device")
+    add("-j", "--workers", type=int, default=min(4, cores), help="loading processes per device")
     add("--seed", type=int, default=0, help="of weights, order, augmentation and dropout")
     add("--snapshot", default="ckpts/SynergyNet", help="prefix of checkpoints (%(default)s)")
     add("--save_val_freq", type=int, default=10, help="epochs between checkpoints (%(default)s)")
     add("--save-freq", type=int, default=500, help="steps between saves of PREFIX_last (500)")
     add("--resume", default="", help="checkpoint to go on from; auto: PREFIX_last, if there is one")
-    add("--test_initial", action="store_true", help="validate before training")
-    add("--print-freq", type=int, default=50, help="steps between lines of the log (%(default)s)")
+    add(
+        "--test_initial",
+        type=truth,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="BOOL",
+        help="validate before training; =True and =False work too",
+    )
+    add("-p", "--print-freq", type=int, default=50, help="steps between lines of the log (50)")
     add("--log-file", default="", help="also write the log here")
+    add("--log-mode", choices=("w", "a"), help="start the log file again, or add to it (default: w;"
+        " a with --resume)")  # fmt: skip
+    add("--img_size", type=int, default=IMG_SIZE, help="always %(default)s, as published")
+    add("--task", default="all", help="taken and not used, as published")
+    add("--resume_pose", default="", help="taken and not used, as published")
     add("--plot", default="results/training.png", help="picture of the curves (%(default)s)")
     add("--tensorboard", action="store_true", help="write curves to PREFIX_tensorboard/")
     add("--dry-run", action="store_true", help=f"{DRY_RUN_STEPS} steps, validate, write nothing")
     return parser
+
+
+def truth(text: str) -> bool:
+    """`True`, `yes`, `1`, ... and their opposites, as the published script reads them."""
+    word = text.lower()
+    if word not in {*TRUE_WORDS, *FALSE_WORDS}:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
+    return word in TRUE_WORDS
 
 
 def int_list(text: str) -> list[int]:
@@ -130,6 +167,18 @@ def check_flags(args: argparse.Namespace) -> None:
         raise fileio.InputError(f"--ema {args.ema}: must be at least 0 and below 1")
     if not 0 < args.base_lr < math.inf:
         raise fileio.InputError(f"--base-lr {args.base_lr}: must be above 0")
+    if args.img_size != IMG_SIZE:
+        raise fileio.InputError(
+            f"--img_size {args.img_size}: the crops are {IMG_SIZE} px; leave it out"
+        )
+    if not 0 <= args.momentum < 1:
+        raise fileio.InputError(f"--momentum {args.momentum}: must be at least 0 and below 1")
+    if args.optimizer != "sgd" and args.momentum != MOMENTUM:
+        raise fileio.InputError(
+            f"--momentum {args.momentum}: {args.optimizer} has none; leave it out"
+        )
+    if args.weight_decay is not None and not 0 <= args.weight_decay < math.inf:
+        raise fileio.InputError(f"--weight-decay {args.weight_decay}: must be at least 0")
     if not args.devices_id or min(args.devices_id) < 0:
         raise fileio.InputError("--devices-id: give numbers of GPUs, for instance 0,1")
     if args.weights and args.resume not in ("", "auto"):
@@ -140,6 +189,12 @@ def check_flags(args: argparse.Namespace) -> None:
         raise fileio.InputError(
             "--compile: no C++ compiler here; install one or leave the flag out"
         )
+
+
+def flags_without_meaning(args: argparse.Namespace) -> list[str]:
+    """A line for every published flag that is given and does nothing, here and there."""
+    given = {"--task": args.task != "all" and args.task, "--resume_pose": args.resume_pose}
+    return [f"{flag} {value}: no script ever read it" for flag, value in given.items() if value]
 
 
 # ---------------------------------------------------------------- one epoch
@@ -293,7 +348,8 @@ def prepare_output(args: argparse.Namespace, rank: int) -> None:
         fileio.make_output_folder(snapshot.parent)
         if rank == 0:
             checkpoint.remove_remains(snapshot)
-    log_to("" if args.dry_run else args.log_file, rank)
+    mode = args.log_mode or ("a" if args.resume else "w")
+    log_to("" if args.dry_run else args.log_file, rank, mode)
 
 
 def begin(args: argparse.Namespace, place: parallel.Place) -> Run:
@@ -311,7 +367,9 @@ def begin(args: argparse.Namespace, place: parallel.Place) -> Run:
     validation, chooses = start.validation_folder(args)
     scored = EvaluationCrops(validation)  # what it lacks must not show after hours
     model = start.start_model(args, place.device)
-    optimizer = build_optimizer(model, args.base_lr, args.optimizer)
+    optimizer = build_optimizer(
+        model, args.base_lr, args.optimizer, args.momentum, args.weight_decay
+    )
     averaged = None
     if args.ema:
         averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.ema))
@@ -364,6 +422,8 @@ def start_progress(
 def announce(run: Run) -> None:
     """Log what is trained, on what, and how much memory that needs."""
     args, place = run.args, run.place
+    for line in flags_without_meaning(args):
+        log.info(line)
     log.info(
         f"morphable model in {args.morphable or default_morphable_folder()}, "
         f"validation on {run.validation}"
@@ -429,7 +489,14 @@ def validate_and_save(run: Run, epoch: int) -> None:
 
 def validate(run: Run, name: str, weights: SynergyNet, folder: Path, prefix: str = "") -> float:
     """Score weights on a folder, log and tabulate the figures; the mean NME in percent."""
-    report = benchmark.evaluate(weights, folder, run.place.device, workers=run.args.workers)
+    args = run.args
+    report = benchmark.evaluate(
+        weights,
+        folder,
+        run.place.device,
+        batch_size=args.val_batch_size,
+        workers=args.workers,
+    )
     run.progress.validated(f"{name} on {folder}", report, prefix)
     return report["nme"]["mean"]
 

@@ -193,6 +193,79 @@ def test_two_processes_train_as_one_with_two_parts(flags, tmp_path, one_thread, 
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
 
+# ---------------------------------------------------------------- published command lines
+
+
+def parse(*words):
+    return main_train.get_args_parser().parse_args([str(word) for word in words])
+
+
+def test_every_published_flag_is_taken():
+    """All that the published main_train.py parses, in each of its spellings."""
+    short = parse("-j", 3, "-b", 16, "-vb", 8, "-p", 20, "--learning-rate", 0.01, "--wd", 0.1)
+    assert (short.workers, short.batch_size, short.val_batch_size) == (3, 16, 8)
+    assert (short.print_freq, short.base_lr, short.weight_decay) == (20, 0.01, 0.1)
+    long = parse(
+        *("--workers=3", "--batch-size=16", "--val-batch-size=8", "--print-freq=20"),
+        *("--base-lr=0.01", "--weight-decay=0.1", "--momentum=0.8", "--epochs=40"),
+        *("--start-epoch=1", "--resume=", "--resume_pose=", "--devices-id=0,1"),
+        *("--filelists-train=a", "--root=b", "--snapshot=c", "--log-file=d", "--log-mode=w"),
+        *("--arch=mobilenet_v2", "--milestones=15,25,30", "--task=all", "--test_initial=false"),
+        *("--warmup=5", "--param-fp-train=e", "--img_size=120", "--save_val_freq=10"),
+    )
+    for name in ("workers", "batch_size", "val_batch_size", "print_freq", "base_lr"):
+        assert getattr(long, name) == getattr(short, name)
+    assert (long.momentum, long.weight_decay, long.log_mode) == (0.8, 0.1, "w")
+    assert main_train.flags_without_meaning(long) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], False),
+        (["--test_initial"], True),
+        (["--test_initial=True"], True),
+        (["--test_initial", "yes"], True),
+        (["--test_initial=false"], False),
+        (["--test_initial=0"], False),
+    ],
+)
+def test_test_initial_as_a_switch_and_with_a_value(words, expected):
+    assert parse(*words).test_initial is expected
+
+
+def test_a_published_command_line_trains(flags, tmp_path, capsys):
+    log_file = tmp_path / "train.log"
+    log_file.write_text("an older log\n")
+    switches = ["--test_initial=True", "--task=lmk", "--resume_pose=p.pth", "--img_size=120"]
+    switches += ["--wd", "0.1", "--momentum", "0.5", "-vb", "2", "--resume="]
+    assert run(flags | {"--log-file": log_file, "--log-mode": "w", "--epochs": 1}, *switches) == 0
+    printed = capsys.readouterr().out
+    assert "initial weights on" in printed
+    assert printed.count("no script ever read it") == 2
+    assert "an older log" not in log_file.read_text()
+    group = fileio.read_checkpoint(saved(tmp_path, 1))["optimizer"]["param_groups"][0]
+    assert (group["momentum"], group["weight_decay"]) == (0.5, 0.1)
+
+
+@pytest.mark.parametrize(("optimizer", "expected"), [("sgd", 5e-4), ("adamw", 0.01)])
+def test_weight_decay_without_the_flag_is_the_optimisers_own(flags, tmp_path, optimizer, expected):
+    assert run(flags | {"--epochs": 1, "--optimizer": optimizer}) == 0
+    group = fileio.read_checkpoint(saved(tmp_path, 1))["optimizer"]["param_groups"][0]
+    assert group["weight_decay"] == expected
+
+
+def test_a_resumed_run_goes_on_with_its_log(flags, tmp_path):
+    log_file = tmp_path / "train.log"
+    assert run(flags | {"--log-file": log_file, "--epochs": 1}) == 0
+    assert run(flags | {"--log-file": log_file, "--resume": "auto"}) == 0
+    text = log_file.read_text()
+    assert "epoch 1, learning rate" in text
+    assert "epoch 2, learning rate" in text
+    assert run(flags | {"--log-file": log_file, "--epochs": 1}) == 0
+    assert "epoch 2, learning rate" not in log_file.read_text()
+
+
 # ---------------------------------------------------------------- interruptions
 
 
@@ -375,7 +448,7 @@ def test_the_best_on_validation_is_kept_and_never_chosen_on_a_test_set(
 ):
     figures = iter([5.0, 3.0, 4.0, 6.0, 7.0])  # three epochs, then last and best on the test set
 
-    def evaluate(model, folder, device, workers):
+    def evaluate(model, folder, device, batch_size, workers):
         scored.append(str(folder))
         return {"images": 4, "nme": {"mean": next(figures)}, "pose_mae": {"mean": 1.0}}
 
@@ -401,7 +474,7 @@ def figures(monkeypatch):
     """The NME of every validation, to be filled; what is scored is noted in `scored`."""
     given: list[float] = []
 
-    def evaluate(model, folder, device, workers):
+    def evaluate(model, folder, device, batch_size, workers):
         return {"images": 4, "nme": {"mean": given.pop(0)}, "pose_mae": {"mean": 1.0}}
 
     monkeypatch.setattr(benchmark, "evaluate", evaluate)
@@ -565,6 +638,12 @@ def test_an_error_in_two_processes_is_one_line(flags):
         ({"--devices-id": "-1"}, "--devices-id"),
         ({"--ema": 1.5}, "--ema 1.5"),
         ({"--base-lr": "nan"}, "--base-lr nan"),
+        ({"--img_size": 100}, "--img_size 100"),
+        ({"--momentum": 1}, "--momentum 1"),
+        ({"--momentum": "nan"}, "--momentum nan"),
+        ({"--weight-decay": -1}, "--weight-decay -1"),
+        ({"--val-batch-size": 0}, "--val-batch-size 0"),
+        ({"--optimizer": "adamw", "--momentum": 0.8}, "--momentum 0.8"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(flags, tmp_path, capsys, change, message):

@@ -25,6 +25,7 @@ from synergynet import fileio
 MAY_DIFFER = {  # flags of a resumed run that leave the numbers alone, or only extend the run
     *("epochs", "resume", "validation", "workers", "snapshot", "save_val_freq", "save_freq"),
     *("test_initial", "print_freq", "log_file", "plot", "tensorboard", "dry_run", "root"),
+    *("val_batch_size", "log_mode", "img_size", "task", "resume_pose"),
     *("filelists_train", "param_fp_train", "morphable", "devices_id", "weights", "start_epoch"),
 }
 
