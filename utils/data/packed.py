@@ -63,8 +63,35 @@ def write_packed(
     fileio.write_json(output.with_suffix(".json"), hashes)
 
 
-def open_packed(path: str | os.PathLike, names: list[str]) -> np.ndarray:
-    """The crops of a list, (N, 120, 120, 3) uint8 BGR, mapped into memory and read when used.
+class PackedCrops:
+    """Crops (N, 120, 120, 3) uint8 BGR of a file, mapped into memory and read when indexed.
+
+    Pickled, it is its path: a loading process that does not inherit this one's memory opens the
+    file itself. An array would travel whole, 27 GB with the published set.
+
+    Args:
+        path: `.npy` file.
+    Raises:
+        OSError, ValueError, EOFError: it is none.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path).absolute()
+        self._array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        self.shape, self.dtype = self._array.shape, self._array.dtype
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, rows: int | slice) -> np.ndarray:
+        return self._array[rows]
+
+    def __reduce__(self) -> tuple[type[PackedCrops], tuple[Path]]:
+        return PackedCrops, (self.path,)
+
+
+def open_packed(path: str | os.PathLike, names: list[str]) -> PackedCrops:
+    """The crops of a list.
 
     Raises:
         InputError: damaged, cut off, or made from another list.
@@ -74,7 +101,7 @@ def open_packed(path: str | os.PathLike, names: list[str]) -> np.ndarray:
     if not isinstance(hashes, dict) or hashes.get("list") != hash_names(names):
         raise fileio.InputError(f"{path}: packed from another list of images; {ADVICE}")
     try:
-        pixels = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        pixels = PackedCrops(path)
     except (OSError, ValueError, EOFError) as error:
         raise fileio.InputError(f"{path}: not a packed file ({error}); {ADVICE}") from None
     if pixels.shape != (len(names), *CROP) or pixels.dtype != np.uint8:

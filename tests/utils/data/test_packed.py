@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,24 @@ def test_a_packed_file_that_cannot_be_read_is_named(broken):
     fileio.write_json(path.with_suffix(".json"), {"list": packed.hash_names(NAMES)})
     with pytest.raises(fileio.InputError, match=r"c\.npy: not a packed file"):
         packed.open_packed(path, NAMES)
+
+
+def test_a_packed_set_travels_as_its_path(folder):
+    """To loading processes that inherit nothing: Windows', macOS's, and Linux's from 3.14 on."""
+    packed.write_packed(lambda name: ddfa.read_crop(folder / name), NAMES, folder / "c.npy", 1)
+    pixels = packed.open_packed(folder / "c.npy", NAMES)
+    data = pickle.dumps(pixels)
+    assert len(data) < 1000
+    np.testing.assert_array_equal(pickle.loads(data)[1:], pixels[1:])
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_loading_processes_of_any_start_method_give_the_same_batches(folder, method):
+    packed.write_packed(lambda name: ddfa.read_crop(folder / name), NAMES, folder / "c.npy", 1)
+    fileio.write_array(folder / "params.npy", np.zeros((len(NAMES), 62), np.float32))
+    crops = ddfa.TrainingCrops(folder / "c.npy", folder / "crops.list", folder / "params.npy")
+    expected = [batch.images for batch in ddfa.training_loader(crops, 2, epoch=1, workers=0)]
+    loader = ddfa.training_loader(crops, 2, epoch=1, workers=1)
+    loader.multiprocessing_context = method
+    got = [batch.images for batch in loader]
+    assert all(torch.equal(one, other) for one, other in zip(expected, got, strict=True))
