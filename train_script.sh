@@ -8,7 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 PYTHON=${PYTHON:-python}
-WORKERS=${WORKERS:-$(nproc)}
+CORES=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) # macOS has no nproc
+WORKERS=${WORKERS:-$CORES}
 
 if ! "$PYTHON" -c "import torch" 2>/dev/null; then
     echo "error: $PYTHON has no torch; activate your environment, or run \`make train\`" >&2
@@ -47,14 +48,14 @@ if "$PYTHON" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; th
 else
     HARDWARE=CPU COUNT=${COUNT:-16000}
     SETTINGS=(--epochs 10 --milestones 7,9 --batch-size 32 --base-lr 0.001 --ema 0.995)
-    if (($(nproc) > 1)); then # two processes train faster than one with twice the threads
+    if ((CORES > 1)); then # two processes train faster than one with twice the threads
         SETTINGS+=(--processes 2)
-        export OMP_NUM_THREADS=$(($(nproc) / 2))
+        export OMP_NUM_THREADS=$((CORES / 2))
         WORKERS=$(((WORKERS + 1) / 2))
     fi
 fi
 echo "no published training data here: training on synthetic faces, settings for a $HARDWARE"
-SYNTHESISE=("$PYTHON" prepare_data.py synthetic --workers "$(nproc)" ${ASSETS:+--assets "$ASSETS"})
+SYNTHESISE=("$PYTHON" prepare_data.py synthetic --workers "$CORES" ${ASSETS:+--assets "$ASSETS"})
 if [[ ! -f synthetic_data/param_all_norm_v201.pkl ]]; then
     "${SYNTHESISE[@]}" --count "$COUNT" --output synthetic_data --seed 1
 fi

@@ -65,3 +65,26 @@ def test_train_benchmark_and_train_again(checkout):
     assert "nothing was written" in printed
     again = {path: path.stat().st_mtime_ns for path in checkout.glob("synthetic_data/**/*")}
     assert again == faces  # used, not rendered again
+
+
+def test_a_machine_without_nproc_trains_too(tmp_path):
+    """macOS has none; the number of cores comes from elsewhere."""
+    (tmp_path / "bin").mkdir()
+    for tool in ("dirname", "getconf"):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    shutil.copy(ROOT / "train_script.sh", tmp_path)
+    python = tmp_path / "bin" / "python"
+    bash = shutil.which("bash")
+    python.write_text(f'#!{bash}\n[[ $1 == -c ]] && exit $((${{#2}} > 20))\necho "$@"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        [bash, tmp_path / "train_script.sh"],
+        env={"PATH": str(tmp_path / "bin")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    cores = int(subprocess.run(["getconf", "_NPROCESSORS_ONLN"], capture_output=True).stdout)
+    assert f"synthetic --workers {cores} " in done.stdout
+    assert ("--processes 2" in done.stdout) == (cores > 1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import datetime
 import logging
-import resource
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,11 @@ from tqdm import tqdm
 
 from synergynet import fileio
 from utils.data.training_crops import Batch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 MAX_UNREADABLE = 100  # images; more are no accident
 TIMED_STEPS = 2  # the first run estimates the time; the step before them sets kernels up
@@ -196,9 +200,11 @@ class Progress:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: on a GPU of its tensors, else of this process."""
+    """Bytes: on a GPU of its tensors, else of this process; 0 where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

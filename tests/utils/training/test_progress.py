@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import sys
 
@@ -146,3 +147,13 @@ def test_curves_move_with_their_values():
 def test_a_table_that_cannot_be_read_is_named(broken):
     with pytest.raises(fileio.InputError, match=r"log\.csv: cannot be read"):
         progress.read_table(broken("log.csv"), 1)
+
+
+def test_a_system_without_the_module_resource_trains(monkeypatch):
+    """Windows has none."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    spec = importlib.util.find_spec("utils.training.progress")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.peak_memory(torch.device("cpu")) == 0
+    assert progress.peak_memory(torch.device("cpu")) > 2**20
