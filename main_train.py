@@ -269,7 +269,13 @@ def train_one_epoch(
 def main(args: argparse.Namespace) -> int:
     """Train from --start-epoch or --resume to --epochs, in a process per device."""
     check_flags(args)
-    return parallel.run(train, args, args.devices_id, args.processes)
+    try:
+        return parallel.run(train, args, args.devices_id, args.processes)
+    except KeyboardInterrupt:
+        last = checkpoint.snapshot_path(args, "last")
+        if args.dry_run or not last.is_file():
+            raise
+        raise KeyboardInterrupt(f"{last} is kept; go on with --resume auto") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -449,6 +455,7 @@ def train_epoch(run: Run, network: torch.nn.Module, epoch: int) -> None:
     batches = iter(run.batches(epoch, position["step"]))
     while position["epoch"] < epoch:
         count = min(args.save_freq, run.steps - position["step"])
+        run.place.wait_for_all()
         train_one_epoch(
             network,
             run.criterion,

@@ -24,8 +24,8 @@ def run_command(main: Callable[[Any], int], args: Any) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         message = f"{where}{error.strerror or error}"
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # main may say what to do next
+        print(": ".join(["stopped", *map(str, stop.args)]), file=sys.stderr)
         return 130
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2

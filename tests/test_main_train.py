@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import shutil
@@ -310,6 +311,32 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(flags, tmp_path):
     tables = [(tmp_path / folder / "Tiny_log.csv").read_text() for folder in ("whole", "ckpts")]
     whole_rows, resumed_rows = ([r.split(",") for r in table.splitlines()] for table in tables)
     assert [row[:9] for row in whole_rows] == [row[:9] for row in resumed_rows]  # but for speed
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_is_one_line_that_tells_how_to_go_on(flags, tmp_path, processes):
+    """To the whole group of processes, as terminals do it."""
+    flags |= {"--save-freq": 1, "--batch-size": 4, "--epochs": 999, "--workers": 1}
+    flags |= {"--processes": processes, "--save_val_freq": 999}
+    last = tmp_path / "ckpts" / "Tiny_last.pth.tar"
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "main_train.py"), *command_line(flags)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        while not last.exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, printed = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert printed == f"stopped: {last} is kept; go on with --resume auto\n"
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(flags, tmp_path):

@@ -272,6 +272,7 @@ def test_output_folders_are_proved_writable(tmp_path):
         (fileio.InputError("a.jpg: not\n a picture"), 2, "error: a.jpg: not a picture\n"),
         (PermissionError(13, "Permission denied", "out"), 2, "error: out: Permission denied\n"),
         (KeyboardInterrupt(), 130, "stopped\n"),
+        (KeyboardInterrupt("go on later"), 130, "stopped: go on later\n"),
     ],
 )
 def test_run_command_prints_one_line(capsys, error, code, printed):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import datetime
 import inspect
 import logging
 import os
@@ -30,6 +31,10 @@ if _SYNC_BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
     _SYNC_BUFFERS = "broadcast_buffers"
 
 
+SECONDS_TO_END = 10  # of the others after Ctrl-C
+PATIENCE = datetime.timedelta(days=1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Place:
     """A process among those that train together.
@@ -38,11 +43,22 @@ class Place:
         device: where it computes.
         rank: its number, from 0, on all machines together.
         world_size: how many there are.
+        patient: group of all processes that waits PATIENCE; None for one process alone.
     """
 
     device: torch.device
     rank: int = 0
     world_size: int = 1
+    patient: distributed.ProcessGroup | None = None
+
+    def wait_for_all(self) -> None:
+        """Go on when all processes are here.
+
+        The first one validates and saves in the meantime. Without this the others would wait for
+        it in the next step's exchange of gradients, which gives up after ten minutes.
+        """
+        if self.patient is not None:
+            distributed.barrier(self.patient)
 
 
 Train = Callable[[argparse.Namespace, Place], int]
@@ -64,13 +80,14 @@ def run(train: Train, args: argparse.Namespace, devices_id: list[int], processes
     processes = len(devices_id) if torch.cuda.is_available() else processes
     if processes > 1:
         return _launch(train, args, devices_id, processes)
-    return train(args, Place(pick_device(devices_id, 0)))
+    return train(args, Place(take_device(devices_id, 0)))
 
 
-def pick_device(devices_id: list[int], local_rank: int) -> torch.device:
+def take_device(devices_id: list[int], local_rank: int) -> torch.device:
     """A process's device: the GPU that --devices-id gives its rank, or the CPU.
 
-    Under torchrun with the default, --devices-id 0, rank r takes GPU r.
+    The GPU becomes the current one: what names no GPU, as NCCL and pinned memory, would else take
+    the first in every process. Under torchrun with the default, --devices-id 0, rank r takes GPU r.
 
     Raises:
         InputError: the machine has no such GPU, or fewer ids than processes were given.
@@ -86,6 +103,7 @@ def pick_device(devices_id: list[int], local_rank: int) -> torch.device:
         raise fileio.InputError(
             f"--devices-id {index}: this machine has {torch.cuda.device_count()}"
         )
+    torch.cuda.set_device(index)
     return torch.device("cuda", index)
 
 
@@ -95,8 +113,15 @@ def _launch(train: Train, args: argparse.Namespace, devices_id: list[int], proce
     with tempfile.TemporaryDirectory() as folder:
         group = {"init_method": f"file://{folder}/rendezvous", "world_size": processes}
         arguments = (train, args, devices_id, group, errors)
+        started = multiprocessing.spawn(_launched, arguments, processes, join=False)
         try:
-            multiprocessing.spawn(_launched, arguments, processes)
+            while not started.join():
+                pass
+        except KeyboardInterrupt:  # a terminal sends it to all processes
+            for process in started.processes:
+                process.join(SECONDS_TO_END)
+                process.terminate()
+            raise
         except (multiprocessing.ProcessExitedException, multiprocessing.ProcessRaisedException):
             if errors.empty():
                 raise
@@ -126,10 +151,12 @@ def _train_together(
     train: Train, args: argparse.Namespace, devices_id: list[int], local_rank: int, **group: Any
 ) -> int:
     """`group` tells how the processes find each other; torchrun says it in the environment."""
-    device = pick_device(devices_id, local_rank)
+    device = take_device(devices_id, local_rank)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", **group)
+    patient = distributed.new_group(timeout=PATIENCE, backend="gloo")
     try:
-        return train(args, Place(device, distributed.get_rank(), distributed.get_world_size()))
+        rank, world_size = distributed.get_rank(), distributed.get_world_size()
+        return train(args, Place(device, rank, world_size, patient))
     finally:
         distributed.destroy_process_group()
 

@@ -13,7 +13,7 @@ import prepare_data
 from synergynet import fileio
 from utils.data import packed
 from utils.data.loader import read_crop
-from utils.data.training_crops import Batch, TrainingCrops
+from utils.data.training_crops import Batch, TrainingCrops, training_loader
 
 NAMES = [f"{i}.png" for i in range(5)]
 
@@ -126,7 +126,7 @@ def test_a_packed_file_that_cannot_be_read_is_named(broken):
 
 def test_a_packed_set_travels_as_its_path(folder):
     """To loading processes that inherit nothing: Windows', macOS's, and Linux's from 3.14 on."""
-    packed.write_packed(lambda name: ddfa.read_crop(folder / name), NAMES, folder / "c.npy", 1)
+    packed.write_packed(lambda name: read_crop(folder / name), NAMES, folder / "c.npy", 1)
     pixels = packed.open_packed(folder / "c.npy", NAMES)
     data = pickle.dumps(pixels)
     assert len(data) < 1000
@@ -135,11 +135,11 @@ def test_a_packed_set_travels_as_its_path(folder):
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_loading_processes_of_any_start_method_give_the_same_batches(folder, method):
-    packed.write_packed(lambda name: ddfa.read_crop(folder / name), NAMES, folder / "c.npy", 1)
+    packed.write_packed(lambda name: read_crop(folder / name), NAMES, folder / "c.npy", 1)
     fileio.write_array(folder / "params.npy", np.zeros((len(NAMES), 62), np.float32))
-    crops = ddfa.TrainingCrops(folder / "c.npy", folder / "crops.list", folder / "params.npy")
-    expected = [batch.images for batch in ddfa.training_loader(crops, 2, epoch=1, workers=0)]
-    loader = ddfa.training_loader(crops, 2, epoch=1, workers=1)
+    crops = TrainingCrops(folder / "c.npy", folder / "crops.list", folder / "params.npy")
+    expected = [batch.images for batch in training_loader(crops, 2, epoch=1, workers=0)]
+    loader = training_loader(crops, 2, epoch=1, workers=1)
     loader.multiprocessing_context = method
     got = [batch.images for batch in loader]
     assert all(torch.equal(one, other) for one, other in zip(expected, got, strict=True))
