@@ -12,6 +12,7 @@ import functools
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +23,13 @@ import torch
 from synergynet.fileio import InputError, require_at_least, run_command
 from synergynet.geometry.conventions import CONVENTIONS, is_rotation
 from synergynet.geometry.pose import published_angles
+from synergynet.morphable_folder import REQUIRED_FILES
 from utils.data.folders import BFM_FOLDER, OPEN_FOLDER, default_morphable_folder
 
 if TYPE_CHECKING:
     from utils.preparation.training_set import FaceFile, LabelledFace
 
+NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
 LEAST = {
     "--count": 1,
     "--seed": 0,
@@ -34,6 +37,16 @@ LEAST = {
     "--augment": 1,
     "--check": 0,
 }  # of the numeric flags
+
+
+def require_new(folder: Path, *names: str) -> None:
+    """Refuse to overwrite what an earlier run has finished.
+
+    Raises:
+        InputError: the folder holds one of the files.
+    """
+    if existing := [folder / name for name in names if (folder / name).exists()]:
+        raise InputError(f"{existing[0]}: already there; remove it or choose another --output")
 
 
 def threedmm(args: argparse.Namespace) -> int:
@@ -130,6 +143,8 @@ def pose(args: argparse.Namespace) -> int:
             f"--source {args.source}: {len(args.numbers)} numbers, expected {math.prod(shape)} "
             f"({CONVENTIONS[args.source].form})"
         )
+    if args.source == "300w-lp" and max(map(abs, args.numbers)) > 2 * math.pi:
+        raise InputError("--source 300w-lp: takes radians; for degrees, pass --source fsa-net")
     numbers = torch.tensor(args.numbers, dtype=torch.float64).reshape(shape)
     rotation = CONVENTIONS[args.source].to_rotation(numbers)
     if not is_rotation(rotation):
@@ -146,9 +161,9 @@ def pose(args: argparse.Namespace) -> int:
 
 def add_pose(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("pose", help=pose.__doc__)
-    parser.add_argument(
-        "--source", choices=CONVENTIONS, required=True, help="convention of the numbers"
-    )
+    parser._negative_number_matcher = NEGATIVE_NUMBER  # argparse takes -1e-3 for a flag
+    forms = "; ".join(f"{name}: {convention.form}" for name, convention in CONVENTIONS.items())
+    parser.add_argument("--source", choices=CONVENTIONS, required=True, help=forms)
     parser.add_argument("numbers", type=float, nargs="+", help="row by row for matrices")
     parser.set_defaults(run=pose)
 
@@ -173,6 +188,7 @@ def open_model(args: argparse.Namespace) -> int:
     from utils.synthetic.building.open_model import build_open_model, write_open_model
     from utils.synthetic.labels import sample_labels
 
+    require_new(Path(args.output), *REQUIRED_FILES)
     model = build_open_model(OPEN_FOLDER / "landmarks.json", args.seed)
     labels = sample_labels(model.head, model.morphable(), 20_000, args.seed)
     write_open_model(args.output, model, labels.mean(0), labels.std(0))
@@ -194,8 +210,11 @@ def add_open_model(commands: argparse._SubParsersAction) -> None:
 
 def synthetic(args: argparse.Namespace) -> int:
     """Synthetic faces with exact labels: a training set, or a test set of other people."""
-    from utils.synthetic.sets import write_test_set, write_training_set
+    from utils.data.ddfa import LIST
 
+    from utils.synthetic.sets import TRAINING_PARAMS, write_test_set, write_training_set
+
+    require_new(Path(args.output), LIST if args.test_set else TRAINING_PARAMS)  # written last
     write = write_test_set if args.test_set else write_training_set
     folder = args.morphable or OPEN_FOLDER
     errors = write(

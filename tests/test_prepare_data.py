@@ -65,6 +65,27 @@ def test_the_open_model_goes_into_the_project_from_any_folder(tmp_path, monkeypa
     assert Path(args.output) == OPEN_FOLDER
 
 
+def test_the_open_model_that_is_there_is_not_overwritten(tmp_path, capsys):
+    (tmp_path / "keypoints_sim.npy").write_bytes(b"")
+    assert run("open-model", f"--output={tmp_path}") == 2
+    assert "keypoints_sim.npy: already there; remove it or choose" in capsys.readouterr().err
+    assert run("open-model") == 2  # the tracked one: shipped weights belong to its whitening
+    assert "open" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [[], ["--test-set"]])
+def test_a_synthetic_set_that_is_there_is_not_overwritten(tmp_path, capsys, kind):
+    flags = ["synthetic", f"--output={tmp_path}", "--workers=0", *kind]
+    assert run(*flags, "--count=2") == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert run(*flags, "--count=1") == 2
+    error = capsys.readouterr().err
+    assert "already there; remove it or choose another --output" in error
+    assert error.count("\n") == 1
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
 def test_no_command_is_an_error():
     with pytest.raises(SystemExit) as caught:
         run()
@@ -139,6 +160,20 @@ def test_printed_poses_can_be_passed_back(capsys):
                 [float(x) for x in line.replace(";", "").split()[-16:]] for line in (before, after)
             ]
             np.testing.assert_allclose(*values, atol=1e-5)
+
+
+def test_numbers_near_zero_are_no_flags(capsys):
+    assert run("pose", "--source=fsa-net", "-1e-3", "-.5E-2", "-3.") == 0
+    printed = capsys.readouterr().out
+    assert "-0.001000 -0.005000 -3.000000" in printed
+
+
+def test_degrees_in_place_of_radians_are_told(capsys):
+    assert run("pose", "--source=300w-lp", "10", "20", "30") == 2
+    assert "takes radians; for degrees, pass --source fsa-net" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run("pose", "--help")
+    assert "300w-lp: pitch, yaw, roll in radians" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
