@@ -87,7 +87,8 @@ def prepare(
 
     Args:
         source: folder or zip, see the file's docstring.
-        output: may exist and hold other things, but no morphable model.
+        output: may exist and hold other things, but no morphable model; EXTRA_FILES that are there
+            stay as they are.
         whitening: mean and standard deviation of the parameters, where the source has none.
     Returns:
         `kind` of source, counts of `vertices` and `triangles`, `extras` copied, and `published`:
@@ -96,7 +97,8 @@ def prepare(
         InputError: nothing that is known in it; a file that is missing, damaged or of another
             shape; a mean face that does not look like one; a model in `output` already.
     """
-    names = (*REQUIRED_FILES, TRIANGLES, *EXTRA_FILES, PICTURE)
+    extras = [name for name in EXTRA_FILES if not Path(output, name).exists()]
+    names = (*REQUIRED_FILES, TRIANGLES, *extras, PICTURE)
     with fileio.all_or_nothing(output, names) as staging, as_folder(source, SUFFIXES) as folder:
         arrays = _read_source(folder, str(source), whitening)
         _write(arrays, staging)
@@ -111,7 +113,7 @@ def prepare(
         "kind": arrays.kind,
         "vertices": morphable.n_vertices,
         "triangles": 0 if morphable.triangles is None else len(morphable.triangles),
-        "extras": [path.name for path in arrays.extras],
+        "extras": [path.name for path in arrays.extras if path.name in extras],
         "published": {name: at_landmarks[name] == LANDMARK_HASHES[name] for name in at_landmarks},
     }
 

@@ -133,6 +133,18 @@ def test_a_zip_with_extras_beside_the_open_model(tmp_path, face):
         threedmm.prepare(tmp_path / "3dmm_data.zip", tmp_path / "3dmm_data")
 
 
+def test_a_training_list_that_is_there_already_stays(tmp_path, face):
+    """README puts the list and the targets into 3dmm_data/, perhaps before the model."""
+    source = write_3ddfa(tmp_path / "source")
+    fileio.write_list(source / "train.configs" / "train_aug_120x120.list.train", ["theirs.jpg"])
+    output = tmp_path / "3dmm_data"
+    fileio.write_list(output / "train_aug_120x120.list.train", ["mine.jpg"])
+    facts = threedmm.prepare(source, output)
+    assert facts["extras"] == []
+    assert fileio.read_list(output / "train_aug_120x120.list.train") == ["mine.jpg"]
+    assert (output / "u_shp.npy").is_file()
+
+
 def test_triangles_are_optional_and_whitening_may_come_from_elsewhere(tmp_path, face):
     source = write_3ddfa(tmp_path / "source")
     shutil.rmtree(source / "visualize")
