@@ -18,9 +18,11 @@ from typing import Any
 
 from synergynet import fileio
 
-# of files in folders; a file that is named itself may have any
+# of files in folders; a file that is named itself may have any. OpenCV reads no HEIC, the format of
+# many phones: such a picture is named as unreadable, not passed over in silence
 PICTURE_SUFFIX = re.compile(
-    r"\.(avif|bmp|dib|gif|hdr|jp2|jpe|jpe?g|p[bfgnpx]m|png|ras|sr|tiff?|webp)$", re.IGNORECASE
+    r"\.(avif|bmp|dib|gif|hdr|hei[cf]|jp2|jpe|jpe?g|p[bfgnpx]m|png|ras|sr|tiff?|webp)$",
+    re.IGNORECASE,
 )
 VIDEO_SUFFIX = re.compile(r"\.(3gp|avi|flv|m4v|mjpe?g|mkv|mov|mp4|mpe?g|mts|ts|webm|wmv)$", re.I)
 WEBCAM = re.compile(r"webcam:(\d+)$")

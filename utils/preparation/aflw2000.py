@@ -159,6 +159,12 @@ def _find_labels(folder: Path, source: Path) -> list[Path]:
         raise fileio.InputError(
             f"{source}: no image*.mat in it; get AFLW2000-3D.zip and pass it here"
         )
+    labelled = {mat_file.with_suffix("") for mat_file in mat_files}
+    for photo in sorted(folder.rglob("image*.jpg")):
+        if photo.with_suffix("") not in labelled:
+            raise fileio.InputError(
+                f"{source}: {photo.stem}.mat is missing; a picture and its label go together"
+            )
     names = [mat_file.name for mat_file in mat_files]
     for first, second in itertools.pairwise(names):
         if first == second:

@@ -157,17 +157,24 @@ def check_labels(
         a sheet of overlays, rebuilt points green and stored ones blue, and the mean error of points
         17-67 in px of a photo 450 px wide (nan when no label stores points).
     Raises:
-        InputError: a picture or label is damaged, or a rebuilt face does not fit its photo.
+        InputError: no picture and label can be read, or a rebuilt face does not fit its photo. One
+            that is damaged is left out here; converting it will name it.
     """
     chosen = np.unique(np.linspace(0, len(faces) - 1, count).round().astype(int))
-    tiles, errors = [], []
+    tiles, errors, damaged = [], [], []
     for index in chosen:
-        face, stored = _read(faces[index], source, morphable_folder)
+        try:
+            face, stored = _read(faces[index], source, morphable_folder)
+        except fileio.InputError as error:
+            damaged.append(error)
+            continue
         rebuilt = landmark_model(morphable_folder).decode(face.params)
         exact_box(face.image, rebuilt, source / faces[index].label)  # else nothing can be drawn
         caption = [faces[index].name[:36], "" if stored is None else f"{face.error:.1f} px"]
         tiles.append(face_tile(face.image, rebuilt, stored, caption))
         errors.append(face.error)
+    if not tiles:
+        raise damaged[0]
     stored_errors = [error for error in errors if np.isfinite(error)]
     return contact_sheet(tiles), float(np.mean(stored_errors)) if stored_errors else float("nan")
 

@@ -18,10 +18,10 @@ import numpy as np
 from synergynet import fileio
 from synergynet.drawing.tiles import contact_sheet, face_tile
 from synergynet.geometry.parameters import N_LANDMARKS
+from synergynet.photos.sources import PICTURE_SUFFIX
 from utils.preparation.fitting import Fit, fit_landmarks
 from utils.preparation.training_set import FaceFile, LabelledFace, landmark_model
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 MAX_RESIDUAL = 0.10  # of the face's size; a mean face already comes nearer to most people
 MIN_FACING = -0.35  # 110 degrees; swapped sides, or y up, fit the back of a head
 REPORT, REPORT_PICTURE = "fits.csv", "fits.jpg"
@@ -36,20 +36,26 @@ def find_faces(
 ) -> list[FaceFile]:
     """The photos of a folder (not of those in it), sorted by name, each with its points.
 
+    A `.pts` is read with its photo, so that one which is missing or damaged does not stop the
+    others; one without a photo is taken for a photo, which reading it will refuse by name.
+
     Args:
         images: folder of photos.
         landmarks: file that `read_landmarks` reads; None: a `.pts` beside each photo.
     Raises:
-        InputError: no photo, or one without points.
+        InputError: no photo, or one that `landmarks` lacks.
     """
     folder = Path(images)
     if not folder.is_dir():
         raise fileio.InputError(f"{folder}: no such folder of photos")
-    photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES)
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    photos = [path for path in files if PICTURE_SUFFIX.search(path.name)]
     if not photos:
-        raise fileio.InputError(f"{folder}: no photos ({', '.join(PICTURES)}) in it")
+        raise fileio.InputError(f"{folder}: no photos in it, of a kind that OpenCV reads")
     if landmarks is None:
-        points = {photo.name: read_pts(photo.with_suffix(".pts")) for photo in photos}
+        stems = {photo.stem for photo in photos}
+        photos += [path for path in files if path.suffix == ".pts" and path.stem not in stems]
+        points = {photo.name: photo.with_suffix(".pts") for photo in photos}
     else:
         points = read_landmarks(landmarks, [photo.name for photo in photos])
     faces = {}
@@ -140,14 +146,17 @@ def read_face(face_file: FaceFile, morphable_folder: Path) -> LabelledFace:
     Raises:
         InputError: the photo is damaged, or its points do not look like a face's.
     """
-    image, fit = _fit(face_file, morphable_folder)
+    image, _, fit = _fit(face_file, morphable_folder)
     return LabelledFace(image, fit.params, fit.landmarks, fit.residual)
 
 
-def _fit(face_file: FaceFile, morphable_folder: Path) -> tuple[np.ndarray, Fit]:
-    image = fileio.read_image(face_file.picture)
+def _fit(face_file: FaceFile, morphable_folder: Path) -> tuple[np.ndarray, np.ndarray, Fit]:
+    """The photo, its points (2 or 3, 68), and what fits them."""
+    image, points = fileio.read_image(face_file.picture), face_file.label
+    if isinstance(points, Path):
+        points = read_pts(points)
     try:
-        fit = fit_landmarks(face_file.label, landmark_model(morphable_folder))
+        fit = fit_landmarks(points, landmark_model(morphable_folder))
     except ValueError as error:
         raise fileio.InputError(f"{face_file.picture}: {error}") from None
     facing = fit.params[10] / np.linalg.norm(fit.params[8:11])  # cosine, 1 towards the camera
@@ -157,7 +166,7 @@ def _fit(face_file: FaceFile, morphable_folder: Path) -> tuple[np.ndarray, Fit]:
             f"{face_file.picture}: no face fits its points ({why}); they must be photo px, y down, "
             f"in the order of 300-W"
         )
-    return image, fit
+    return image, points, fit
 
 
 # ---------------------------------------------------------------- report
@@ -175,13 +184,15 @@ def write_report(
         morphable_folder: what they were fitted with.
     """
     worst_first = sorted(faces, key=lambda face: -residuals[face.name])
-    lines = [f"{Path(face.picture).name},{residuals[face.name]:.5f}" for face in worst_first]
-    fileio.write_list(output / REPORT, ["photo,residual", *lines])
+    table = text_io.StringIO()
+    rows = ((Path(face.picture).name, f"{residuals[face.name]:.5f}") for face in worst_first)
+    csv.writer(table, lineterminator="\n").writerows([("photo", "residual"), *rows])
+    fileio.write_text(output / REPORT, table.getvalue())
     tiles = []
     for face_file in worst_first[:WORST]:
-        image, fit = _fit(face_file, morphable_folder)
+        image, points, fit = _fit(face_file, morphable_folder)
         caption = [face_file.name[:36], f"{fit.residual:.2%}"]
-        tiles.append(face_tile(image, fit.landmarks, face_file.label, caption))
+        tiles.append(face_tile(image, fit.landmarks, points, caption))
     fileio.write_image(output / REPORT_PICTURE, contact_sheet(tiles))
 
 

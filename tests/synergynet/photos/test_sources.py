@@ -161,3 +161,10 @@ def test_a_fresh_run_deletes_old_results_of_all_processes(tmp_path, monkeypatch)
         "results_rank_mine.jsonl",
     ]
     assert "old" not in (tmp_path / "results_rank0.jsonl").read_text()
+
+
+def test_pictures_of_phones_are_not_passed_over(tmp_path):
+    """OpenCV cannot read them; who is not told waits for a result that never comes."""
+    (tmp_path / "a.HEIC").touch()
+    pictures, _ = sources.find_sources([str(tmp_path)])
+    assert [picture.name for picture in pictures] == ["a"]

@@ -120,6 +120,10 @@ def remove_image(folder: Path) -> None:
     (folder / "image00040.jpg").unlink()
 
 
+def remove_label(folder: Path) -> None:
+    (folder / "image00040.mat").unlink()
+
+
 def truncate_image(folder: Path) -> None:
     path = folder / "image00040.jpg"
     path.write_bytes(path.read_bytes()[:5000])
@@ -164,6 +168,7 @@ def duplicate_label(folder: Path) -> None:
     ("break_it", "message"),
     [
         (remove_image, r"image00040\.jpg: file not found"),
+        (remove_label, r"image00040\.mat is missing"),
         (truncate_image, r"image00040\.jpg: the picture is cut off"),
         (corrupt_label, r"image00040\.mat: not a readable \.mat"),
         (other_label, r"image00040\.mat: no AFLW2000 label"),
@@ -298,7 +303,8 @@ def test_differences_are_found_and_named(prepared, tmp_path):
 
 def test_rows_are_matched_by_the_lists(prepared, originals, tmp_path):
     """The published set has images that ours lacks, and the other way round."""
-    (originals / "image00007.mat").unlink()
+    for suffix in (".mat", ".jpg"):
+        (originals / f"image00007{suffix}").unlink()
     aflw2000.prepare(originals, tmp_path / "fewer")
     for first, second in ((prepared, tmp_path / "fewer"), (tmp_path / "fewer", prepared)):
         for difference in aflw2000.compare(first, second):

@@ -381,3 +381,12 @@ def test_a_file_of_the_folder_that_cannot_be_read_is_named(broken, tmp_path):
     face = training_set.FaceFile("1", "1", broken("1.jpg").name, "1.mat")
     with pytest.raises(fileio.InputError, match=r"1\.jpg: cannot be read"):
         lp300w.read_face(face, tmp_path, OPEN_FOLDER)
+
+
+def test_a_damaged_picture_among_those_drawn_stops_no_other(folder, tmp_path, capsys):
+    truncate_picture(folder)
+    count = len(lp300w.find_faces(folder))
+    flags = ("--augment=1", "--workers=0", "--validation=0", f"--check={count}")
+    assert run(folder, tmp_path / "data", *flags) == 2
+    assert "AFW_1001_1_2.jpg: the picture breaks off early" in capsys.readouterr().err
+    assert len(list((tmp_path / "data" / "train_aug_120x120").iterdir())) == count - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -102,7 +103,9 @@ def test_every_form_gives_the_same_points(photos, points, tmp_path, file, write)
 
 def test_pts_beside_the_photos(photos, points):
     for face in own_photos.find_faces(photos):
-        np.testing.assert_allclose(face.label, points[Path(face.picture).name][:2], atol=1e-6)
+        np.testing.assert_allclose(
+            own_photos.read_pts(face.label), points[Path(face.picture).name][:2], atol=1e-6
+        )
 
 
 # ---------------------------------------------------------------- the whole command
@@ -191,9 +194,6 @@ def test_photos_and_points_that_do_not_belong_together(photos, points, tmp_path)
     write_json(tmp_path / "a.json", {name: points[name] for name in NAMES[:2]})
     with pytest.raises(fileio.InputError, match=r"a\.json: no points of carl\.jpeg"):
         own_photos.find_faces(photos, tmp_path / "a.json")
-    (photos / "anna.pts").unlink()
-    with pytest.raises(fileio.InputError, match=r"anna\.pts: no points of this photo"):
-        own_photos.find_faces(photos)
     (photos / "ben_2.jpg").write_bytes((photos / "anna.jpg").read_bytes())
     points["ben_2.jpg"] = points["anna.jpg"]
     write_json(tmp_path / "a.json", points)
@@ -222,7 +222,9 @@ def test_damaged_points(photos, tmp_path, file, text, message):
     path = (photos if is_pts else tmp_path) / file
     path.write_text(text)
     with pytest.raises(fileio.InputError, match=message):
-        own_photos.find_faces(photos, None if is_pts else path)
+        own_photos.read_face(
+            own_photos.find_faces(photos, None if is_pts else path)[0], OPEN_FOLDER
+        )
 
 
 def test_an_array_of_other_dimensions(photos, tmp_path):
@@ -258,3 +260,33 @@ def test_a_file_of_points_that_cannot_be_read_is_named(broken):
         own_photos.read_pts(broken("1.pts"))
     with pytest.raises(fileio.InputError, match=r"all\.csv: cannot be read"):
         own_photos.read_landmarks(broken("all.csv"), ["1.jpg"])
+
+
+def test_every_broken_file_is_named_and_the_others_are_done(photos, tmp_path, capsys):
+    """No points, points without a photo, a photo of another kind: none stops the rest."""
+    (photos / "anna.pts").unlink()
+    (photos / "dora.pts").write_text((photos / "ben 2.pts").read_text())
+    (photos / "eve.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (photos / "eve.pts").write_text((photos / "ben 2.pts").read_text())
+    image = cv2.imread(str(photos / "carl.jpeg"))
+    cv2.imwrite(str(photos / "takeo.ppm"), image)
+    (photos / "takeo.pts").write_text((photos / "carl.pts").read_text())
+    assert run("--images", photos, "--output", tmp_path / "data", "--workers=0") == 2
+    errors = "".join(fileio.read_list(tmp_path / "data" / "errors.txt"))
+    for message in ("anna.pts: no points", "dora.pts: not a picture", "eve.heic: not a picture"):
+        assert message in errors
+    assert "takeo" not in errors
+    for name in ("anna.jpg", "dora.pts", "eve.heic", "eve.pts"):
+        (photos / name).unlink()
+    assert run("--images", photos, "--output", tmp_path / "data", "--workers=0") == 0
+    assert "takeo.ppm," in (tmp_path / "data" / "fits.csv").read_text()
+
+
+def test_a_comma_in_a_name_stays_in_its_column(photos, tmp_path):
+    for suffix in (".jpg", ".pts"):
+        (photos / f"anna{suffix}").rename(photos / f"anna, 3{suffix}")
+    assert run("--images", photos, "--output", tmp_path / "data", "--workers=0") == 0
+    with open(tmp_path / "data" / "fits.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert {len(row) for row in rows} == {2}
+    assert "anna, 3.jpg" in {row[0] for row in rows}
