@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from backbone_nets import BACKBONES, build_backbone, timm_nets
 from synergynet.geometry.parameters import IMG_SIZE
+
+TIMM_NETWORKS = [
+    *("ghostnet_050", "resnest14d", "convnext_atto", "vit_tiny_patch16_224", "mixer_s32_224"),
+    *("swin_tiny_patch4_window7_224", "levit_128s", "efficientformer_l1", "mobilevit_xxs"),
+    *("edgenext_xx_small", "fastvit_t8", "tiny_vit_5m_224", "dla34"),
+]  # of families that are written differently
 
 
 @pytest.mark.parametrize("arch", BACKBONES)
@@ -19,14 +27,44 @@ def test_backbone_returns_params_and_pooled_features(arch):
     assert params_w.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["ghostnet_100", "vit_tiny_patch16_224"])
-def test_timm_networks(name):
+@pytest.mark.parametrize("name", TIMM_NETWORKS)
+def test_a_timm_network_of_each_family_takes_a_step(name):
+    """In the layout that training uses, and in the one that images have elsewhere."""
     pytest.importorskip("timm")
-    network = build_backbone(f"timm:{name}").eval()
-    with torch.no_grad():
-        params_w, pooled = network(torch.randn(2, 3, 120, 120))
+    network = build_backbone(f"timm:{name}").to(memory_format=torch.channels_last)
+    images = torch.randn(2, 3, 120, 120)
+    params_w, pooled = network(images.contiguous(memory_format=torch.channels_last))
     assert params_w.shape == (2, 62)
     assert pooled.shape == (2, network.channels)
+    params_w.square().mean().backward()
+    copied = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        assert copied(images)[0].isfinite().all()
+
+
+def test_timm_networks_that_cannot_take_the_crops_are_one_clear_line(monkeypatch):
+    timm = pytest.importorskip("timm")
+
+    def create_model(*_, **__):
+        raise AssertionError("Input height (120)\nshould be divisible by 14")
+
+    monkeypatch.setattr(timm, "create_model", create_model)
+    with pytest.raises(
+        ValueError, match=r"timm:resnet18' takes no 120 x 120 px, nor its own 224"
+    ) as error:
+        build_backbone("timm:resnet18")
+    assert "\n" not in str(error.value)
+
+
+def test_trying_a_timm_network_out_leaves_the_seed_alone():
+    """Weights follow from the seed, and do not depend on what was tried before."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    network = build_backbone("timm:levit_128s")
+    torch.manual_seed(0)
+    expected = timm.create_model("levit_128s", pretrained=False, num_classes=0)
+    for one, other in zip(network.features.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_timm_networks_are_built_for_the_crops():

@@ -388,5 +388,5 @@ def test_a_damaged_picture_among_those_drawn_stops_no_other(folder, tmp_path, ca
     count = len(lp300w.find_faces(folder))
     flags = ("--augment=1", "--workers=0", "--validation=0", f"--check={count}")
     assert run(folder, tmp_path / "data", *flags) == 2
-    assert "AFW_1001_1_2.jpg: the picture breaks off early" in capsys.readouterr().err
+    assert "AFW_1001_1_2.jpg: the picture is cut off" in capsys.readouterr().err
     assert len(list((tmp_path / "data" / "train_aug_120x120").iterdir())) == count - 1
