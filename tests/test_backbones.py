@@ -13,7 +13,7 @@ from synergynet.geometry.parameters import IMG_SIZE
 TIMM_NETWORKS = [
     *("ghostnet_050", "resnest14d", "convnext_atto", "vit_tiny_patch16_224", "mixer_s32_224"),
     *("swin_tiny_patch4_window7_224", "levit_128s", "efficientformer_l1", "mobilevit_xxs"),
-    *("edgenext_xx_small", "fastvit_t8", "tiny_vit_5m_224", "dla34"),
+    *("edgenext_xx_small", "tiny_vit_5m_224", "dla34"),
 ]  # of families that are written differently
 
 
