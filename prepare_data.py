@@ -210,8 +210,7 @@ def add_open_model(commands: argparse._SubParsersAction) -> None:
 
 def synthetic(args: argparse.Namespace) -> int:
     """Synthetic faces with exact labels: a training set, or a test set of other people."""
-    from utils.data.ddfa import LIST
-
+    from utils.data.evaluation_crops import LIST
     from utils.synthetic.sets import TRAINING_PARAMS, write_test_set, write_training_set
 
     require_new(Path(args.output), LIST if args.test_set else TRAINING_PARAMS)  # written last

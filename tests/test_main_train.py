@@ -245,14 +245,14 @@ def test_a_published_command_line_trains(flags, tmp_path, capsys):
     assert "initial weights on" in printed
     assert printed.count("no script ever read it") == 2
     assert "an older log" not in log_file.read_text()
-    group = fileio.read_checkpoint(saved(tmp_path, 1))["optimizer"]["param_groups"][0]
+    group = read_checkpoint(saved(tmp_path, 1))["optimizer"]["param_groups"][0]
     assert (group["momentum"], group["weight_decay"]) == (0.5, 0.1)
 
 
 @pytest.mark.parametrize(("optimizer", "expected"), [("sgd", 5e-4), ("adamw", 0.01)])
 def test_weight_decay_without_the_flag_is_the_optimisers_own(flags, tmp_path, optimizer, expected):
     assert run(flags | {"--epochs": 1, "--optimizer": optimizer}) == 0
-    group = fileio.read_checkpoint(saved(tmp_path, 1))["optimizer"]["param_groups"][0]
+    group = read_checkpoint(saved(tmp_path, 1))["optimizer"]["param_groups"][0]
     assert group["weight_decay"] == expected
 
 
@@ -534,7 +534,7 @@ def test_a_best_that_is_elsewhere_is_chosen_anew(flags, tmp_path, figures, capsy
     figures += [6.0, 6.0, 6.0]
     moved = {"--resume": saved(tmp_path, 1), "--snapshot": tmp_path / "elsewhere" / "Tiny"}
     assert run(flags | moved) == 0
-    assert "Tiny_best.pth.tar does not hold it: choosing anew" in capsys.readouterr().out
+    assert "Tiny_best.pth.tar does not hold it: choosing again" in capsys.readouterr().out
     best = read_checkpoint(tmp_path / "elsewhere" / "Tiny_best.pth.tar")["best"]
     assert (best["epoch"], best["nme"]) == (2, 6.0)
 
@@ -548,7 +548,7 @@ def test_another_validation_set_chooses_anew(flags, tmp_path, data, figures, cap
     fileio.write_array(other / "eval" / evaluation_crops.YAW_FILE, yaw + 1)
     figures += [6.0, 6.0, 6.0]
     assert run(flags | {"--resume": "auto", "--validation": other}) == 0
-    assert "chosen on another validation set: choosing anew" in capsys.readouterr().out
+    assert "chosen on another validation set: choosing again" in capsys.readouterr().out
     assert (best_of(tmp_path)["epoch"], best_of(tmp_path)["nme"]) == (2, 6.0)
 
 

@@ -19,7 +19,14 @@ import torch
 import torchvision
 from torch.optim.swa_utils import AveragedModel
 
-from model_building import SynergyNet, describe, load_weights, pack_weights, published_state
+from model_building import (
+    SynergyNet,
+    describe,
+    load_weights,
+    pack_weights,
+    published_state,
+    read_checkpoint,
+)
 from synergynet import fileio
 
 MAY_DIFFER = {  # flags of a resumed run that leave the numbers alone, or only extend the run
@@ -227,8 +234,8 @@ def forget_best(position: dict[str, Any], path: Path, scored: str) -> None:
     reason = None
     if best.get("set") != scored:
         reason = "was chosen on another validation set"
-    elif not path.is_file() or fileio.read_checkpoint(path).get("best") != best:
+    elif not path.is_file() or read_checkpoint(path).get("best") != best:
         reason = f"is lost, {path} does not hold it"
     if reason is not None:
-        log.warning(f"best on validation, epoch {best['epoch']}, {reason}: choosing anew")
+        log.warning(f"best on validation, epoch {best['epoch']}, {reason}: choosing again")
         position["best"] = None

@@ -8,6 +8,7 @@ import torch
 
 from model_building import build_model
 from synergynet import fileio
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.data.preprocessing import preprocess
 from utils.inference.regressor import (
     CPU_MICRO_BATCH,
@@ -19,10 +20,10 @@ from utils.inference.regressor import (
 FOLDING_TOLERANCE = 1e-5  # relative to the largest output: float32 sums in another order
 
 
-def random_images(count: int) -> torch.Tensor:
-    """Pictures of 48 px: the networks take any size, and small ones are fast."""
+def random_images(count: int, size_px: int = 48) -> torch.Tensor:
+    """Pictures of 48 px: our networks take any size, and small ones are fast."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(256, (count, 48, 48, 3), dtype=torch.uint8, generator=generator)
+    return torch.randint(256, (count, size_px, size_px, 3), dtype=torch.uint8, generator=generator)
 
 
 def build(arch: str, morphable):
@@ -61,7 +62,7 @@ def test_fast_equals_plain(tiny_morphable, arch, engine):
 def test_timm_networks_work_too(tiny_morphable, engine):
     pytest.importorskip("timm")
     model = build("timm:mobilenetv3_small_050", tiny_morphable).eval()
-    images = preprocess(random_images(2))
+    images = preprocess(random_images(2, IMG_SIZE))
     with torch.no_grad():
         plain = model.regress(images)
     fast = make_regressor(model, engine=engine)(images)
