@@ -120,12 +120,14 @@ class FaceGraph(nn.Module):
 def to_onnx(graph: FaceGraph) -> bytes:
     """An ONNX file: input `images` of any batch size, outputs and units by name, metadata_props.
 
+    The same network gives the same bytes wherever it is exported.
+
     Raises:
         InputError: the packages onnx and onnxscript are not installed.
     """
     missing = [name for name in ("onnx", "onnxscript") if not importlib.util.find_spec(name)]
     if missing:
-        raise InputError(f"ONNX files need {' and '.join(missing)}: pip install '.[onnx]'")
+        raise InputError(f"ONNX files need {' and '.join(missing)}: pip install '.[export]'")
     import onnx  # optional dependency
 
     with warnings.catch_warnings():
@@ -140,6 +142,8 @@ def to_onnx(graph: FaceGraph) -> bytes:
             input_names=["images"],
             output_names=list(graph.outputs),
         ).model_proto
+    for part in (*proto.graph.node, *proto.graph.value_info):
+        part.ClearField("metadata_props")  # stack traces: file names of the machine it is made on
     metadata = graph.metadata()
     texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
     onnx.helper.set_model_props(proto, texts)

@@ -53,6 +53,13 @@ def test_engines_give_what_pytorch_gives(engine, batch, crops, by_torch):
     np.testing.assert_allclose(decoded, landmarks[:count], atol=TOLERANCE_PX)
 
 
+def test_the_shipped_file_tells_nothing_of_the_machine_it_was_made_on():
+    content = BUILT_IN.read_bytes()
+    assert b"params_w" in content  # names are plain text in it
+    for trace in (b"stack_trace", b"site-packages", b"export.py"):
+        assert trace not in content
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_no_crop_gives_no_row(engine):
     assert engine(BUILT_IN)(np.empty((0, 120, 120, 3), np.uint8)).shape == (0, 62)

@@ -11,7 +11,7 @@ import export
 from model_building import build_model
 from synergynet.fileio import InputError, run_command
 from synergynet.geometry.pose import decode_pose
-from utils.data.folders import OPEN_WEIGHTS
+from utils.data.folders import OPEN_WEIGHTS, ROOT
 from utils.data.preprocessing import BENCHMARK, IN_THE_WILD, preprocess
 from utils.inference.export import FORMATS, OUTPUTS, FaceGraph
 from utils.inference.loading import load_model
@@ -64,6 +64,11 @@ def onnx_data(open_model) -> bytes:
     """An ONNX file of everything; it takes 10 s to make."""
     pytest.importorskip("onnxscript")
     return FORMATS["onnx"](FaceGraph(open_model, tuple(OUTPUTS), BENCHMARK))
+
+
+def test_onnx_tells_nothing_of_the_machine_it_was_made_on(onnx_data):
+    for place in (str(ROOT), torch.__path__[0], "export.py", "stack_trace"):
+        assert place.encode() not in onnx_data
 
 
 @pytest.mark.parametrize(
