@@ -17,7 +17,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from synergynet import fileio
-from synergynet.command.check import ASSETS, EXPECTED, FACE, SUMS
+from synergynet.command.check import ASSETS, BUILT_IN_FILES, EXPECTED, FACE, SUMS, Expected
+from synergynet.geometry.pose import decode_pose
 from synergynet.weights import BUILT_IN
 from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
@@ -38,11 +39,13 @@ def main() -> int:
     with torch.inference_mode():
         params_w = model.regress(preprocess(crop[None], IN_THE_WILD))
         landmarks = model.landmarks(params_w)
-    numbers = {"params_w": params_w[0].numpy(), "landmarks": landmarks[0].numpy()}
-    rounded = {k: np.round(v.astype(np.float64), DECIMALS).tolist() for k, v in numbers.items()}
+        pose = torch.stack(decode_pose(model.params(params_w), "exact"), dim=1)
+    numbers = Expected(
+        *(part[0].numpy().astype(np.float64) for part in (params_w, landmarks, pose))
+    )
+    rounded = {k: np.round(v, DECIMALS).tolist() for k, v in numbers._asdict().items()}
     fileio.write_json(ASSETS / EXPECTED, rounded)
-    files = [BUILT_IN, BUILT_IN.with_suffix(".npz"), ASSETS / FACE, ASSETS / EXPECTED]
-    sums = "".join(f"{fileio.sha256(file)}  {file.name}\n" for file in files)
+    sums = "".join(f"{fileio.sha256(ASSETS / name)}  {name}\n" for name in sorted(BUILT_IN_FILES))
     fileio.write_text(ASSETS / SUMS, sums)
     return 0
 

@@ -11,6 +11,15 @@ class InputError(Exception):
     """A problem that the user can solve; its text is one line naming the file and the remedy."""
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says in one line: errors of the operating system without their number."""
+    message = str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror or error}"
+    return " ".join(message.split()) or type(error).__name__
+
+
 def run_command(main: Callable[[Any], int], args: Any) -> int:
     """Run a script's `main(args)`; turn the user's errors into one line on stderr and exit code 2.
 
@@ -19,16 +28,12 @@ def run_command(main: Callable[[Any], int], args: Any) -> int:
     """
     try:
         return main(args)
-    except InputError as error:
-        message = str(error)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        message = f"{where}{error.strerror or error}"
+    except (InputError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:  # main may say what to do next
         print(": ".join(["stopped", *map(str, stop.args)]), file=sys.stderr)
         return 130
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
 
 
 def require_at_least(args: Any, least: dict[str, int]) -> None:

@@ -20,12 +20,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from synergynet.command.parser import get_args_parser
-from synergynet.errors import InputError, run_command
+from synergynet.errors import InputError, one_line, run_command
 
 if TYPE_CHECKING:
     from synergynet.detection.detectors import Detector
     from synergynet.net import SynergyNet
 
+REMEDY = "install both again: pip install --force-reinstall numpy opencv-python-headless"
 MakeNet = Callable[[argparse.Namespace, "str | Detector"], "SynergyNet"]
 
 
@@ -38,11 +39,19 @@ def command(argv: Sequence[str] | None = None, make_net: MakeNet | None = None) 
     """
     argv = sys.argv[1:] if argv is None else argv
     if list(argv) == ["check"]:
-        from synergynet.command.check import check  # imports after parsing: --help is quick
-
-        return run_command(lambda _: check(), None)
+        return check_installation()
     args = get_args_parser(None if make_net else "synergynet").parse_args(argv)
     return run_command(functools.partial(run, make_net=make_net or make_onnx_net), args)
+
+
+def check_installation() -> int:
+    """`synergynet check`; a numpy or an OpenCV that cannot be imported is a line too."""
+    try:
+        from synergynet.command.check import check  # imports after parsing: --help is quick
+    except Exception as error:  # ImportError, or AttributeError of what pip left half removed
+        print(f"error: {one_line(error)}; {REMEDY}", file=sys.stderr)
+        return 1
+    return run_command(lambda _: check(), None)
 
 
 def make_onnx_net(args: argparse.Namespace, detector: str | Detector) -> SynergyNet:

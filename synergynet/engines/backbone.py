@@ -105,7 +105,13 @@ def network_input(crops: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _onnxruntime_session(path: Path) -> Any:
-    import onnxruntime  # optional dependency
+    try:
+        import onnxruntime  # optional dependency
+    except Exception as error:  # of another system, or half removed
+        raise fileio.InputError(
+            f"ONNX Runtime is installed but does not start ({error}); "
+            f"install it again, remove it, or use engine opencv"
+        ) from None
 
     fileio.require_file(path)
     options = onnxruntime.SessionOptions()
