@@ -45,11 +45,13 @@ def do_pictures(
             photo, faces = outcome
             n_read += 1
             n_faces += len(faces)
+            description = describe_picture(picture, photo, faces)
             if not len(faces):
                 progress.note(f"{picture.path}: no face found")
             elif not args.results_only:
                 write_files(output, picture, photo, faces, surface)
-            results.add(describe_picture(picture, photo, faces))
+                fileio.write_json(output / "json" / f"{picture.name}.json", description)
+            results.add(description)
     what = "1 face" if n_faces == 1 else f"{n_faces} faces"
     print(f"{what} in {n_read} of {len(pictures)} pictures: {output}")
     return n_faces > 0 or bool(done)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +83,18 @@ def describe_picture(picture: Source, photo: np.ndarray, faces: Faces) -> dict[s
 def write_files(
     output: Path, picture: Source, photo: np.ndarray, faces: Faces, surface: Surface
 ) -> None:
-    """Pictures and JSON of one picture, and what `surface` asks for."""
-    fileio.write_image(output / "landmarks" / f"{picture.name}.jpg", draw_landmarks(photo, faces))
-    fileio.write_image(output / "poses" / f"{picture.name}.jpg", draw_poses(photo, faces))
-    description = describe_picture(picture, photo, faces)
-    fileio.write_json(output / "json" / f"{picture.name}.json", description)
+    """Pictures of one picture's faces, and what `surface` asks for."""
     vertices, triangles = faces.vertices, faces.triangles
-    if triangles is None or surface.fade is None:
+    drawings = {
+        "landmarks": functools.partial(draw_landmarks, photo, faces),
+        "poses": functools.partial(draw_poses, photo, faces),
+    }
+    if triangles is not None and surface.fade is not None:
+        overlay = functools.partial(draw_faces, photo, vertices, triangles, fade=surface.fade)
+        drawings["rendering_overlay"] = overlay
+    write_drawings(output, f"{picture.name}.jpg", drawings)
+    if triangles is None:
         return
-    overlay = draw_faces(photo, vertices, triangles, fade=surface.fade)
-    fileio.write_image(output / "rendering_overlay" / f"{picture.name}.jpg", overlay)
     if surface.depth:
         depth = depth_picture(vertices, triangles, photo.shape)
         fileio.write_image(output / "depth" / f"{picture.name}.png", depth)
@@ -109,6 +114,26 @@ def write_files(
                 path = output / "meshes" / f"{name}.{surface.mesh}"
                 uv = surface.unwrapping.uv
                 write_mesh(path, verts, triangles, texture, uv, with_texture=surface.texture)
+
+
+def write_drawings(
+    output: Path, name: str, drawings: Mapping[str, Callable[[], np.ndarray]]
+) -> None:
+    """Draw and write pictures side by side, in a thread each; encoding costs as much as drawing.
+
+    Args:
+        output: folder above those of the pictures.
+        name: of each file, with its suffix.
+        drawings: what gives the picture, by its folder.
+    """
+
+    def write(folder: str, draw: Callable[[], np.ndarray]) -> None:
+        fileio.write_image(output / folder / name, draw())
+
+    with ThreadPoolExecutor(len(drawings)) as pool:
+        written = [pool.submit(write, *drawing) for drawing in drawings.items()]
+    for future in written:
+        future.result()  # raises what its thread raised
 
 
 def write_mesh(

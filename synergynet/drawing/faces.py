@@ -12,21 +12,23 @@ NOSE_TIP = 30  # of the 68 landmarks
 
 
 def draw_landmarks(photo: np.ndarray, faces: Faces) -> np.ndarray:
-    """The photo with the 68 landmarks of every face."""
+    """A copy of the photo with the 68 landmarks of every face."""
+    picture = photo.copy()
     for landmarks, side in zip(faces.landmarks, _sides(faces), strict=True):
-        photo = lines.draw_landmarks(photo, landmarks, crop_px=side)
-    return photo
+        lines.draw_landmarks(picture, landmarks, crop_px=side, in_place=True)
+    return picture
 
 
 def draw_poses(photo: np.ndarray, faces: Faces) -> np.ndarray:
-    """The photo with a box around every head, turned as it is, and axes at the tip of the nose."""
+    """A copy of the photo with a box around every head, turned as it is, and axes at the nose."""
+    picture = photo.copy()
     for landmarks, rotation, side in zip(
         faces.landmarks, faces.rotations, _sides(faces), strict=True
     ):
-        photo = draw_pose_box(photo, rotation, landmarks)
+        draw_pose_box(picture, rotation, landmarks, in_place=True)
         nose = landmarks[:2, NOSE_TIP]
-        photo = lines.draw_pose_axes(photo, rotation, nose, side / 3, crop_px=side)
-    return photo
+        lines.draw_pose_axes(picture, rotation, nose, side / 3, crop_px=side, in_place=True)
+    return picture
 
 
 def draw_frame(image: np.ndarray, faces: Faces) -> np.ndarray:

@@ -38,16 +38,19 @@ def draw_landmarks(
     landmarks: np.ndarray,
     colour: tuple[int, int, int] = PREDICTION_BGR,
     crop_px: float | None = None,
+    *,
+    in_place: bool = False,
 ) -> np.ndarray:
     """Draw 68 landmarks as dots joined by lines part by part, anti-aliased.
 
     Args:
-        image: (H, W, 3) uint8 BGR. Not modified.
+        image: (H, W, 3) uint8 BGR. Not modified, but for `in_place`.
         landmarks: (2 or 3, 68) px of this image, y down.
         colour: BGR of the lines.
         crop_px: side of the face's crop, for the width of lines; None is the whole picture's.
+        in_place: draw on `image` itself; for many faces, whose copies would cost more than lines.
     """
-    image = image.copy()
+    image = image if in_place else image.copy()
     unit = (crop_px or min(image.shape[:2])) / 480  # line widths are made for 480 px
     points = fixed_point(landmarks[:2].T)  # (68, 2)
     thickness = max(1, round(2 * unit))
@@ -69,17 +72,19 @@ def draw_pose_axes(
     origin: np.ndarray,
     length_px: float,
     crop_px: float | None = None,
+    *,
+    in_place: bool = False,
 ) -> np.ndarray:
     """Draw the head's axes: x (red) to its left, y (green) down, z (blue) out of the face.
 
     Args:
-        image: (H, W, 3) uint8 BGR. Not modified.
+        image: (H, W, 3) uint8 BGR. Not modified, but for `in_place`.
         rotation: (3, 3) model frame to crop frame, y up, as in `synergynet.geometry.pose`.
         origin: (2,) px of this image.
         length_px: of an axis seen from the side.
-        crop_px: as for `draw_landmarks`.
+        crop_px, in_place: as for `draw_landmarks`.
     """
-    image = image.copy()
+    image = image if in_place else image.copy()
     unit = (crop_px or min(image.shape[:2])) / 480
     axes_model = np.diag([1.0, -1.0, 1.0])  # y down the face, as head-pose pictures have it
     ends = (rotation @ axes_model)[:2].T * [1, -1] * length_px + origin  # (3, 2), y down

@@ -78,8 +78,9 @@ def _rasterize(
         far,
         settings,
     )
-    z = np.where(distances < far, distance - distances, -np.inf)
-    return np.asarray(drawn), z.astype(np.float32)
+    z = distance - np.asarray(distances)
+    z[z <= distance - far] = -np.inf
+    return np.asarray(drawn), z
 
 
 def rasterize_triangles(

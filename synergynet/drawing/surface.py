@@ -121,16 +121,19 @@ def draw_pose_box(
     rotation: np.ndarray,
     verts_photo: np.ndarray,
     colour: tuple[int, int, int] = BOX_BGR,
+    *,
+    in_place: bool = False,
 ) -> np.ndarray:
     """Draw a box around the head, turned as the head is; its front is drawn thicker.
 
     Args:
-        image: (H, W, 3) uint8 BGR. Not modified.
+        image: (H, W, 3) uint8 BGR. Not modified, but for `in_place`.
         rotation: (3, 3) model frame to crop frame, y up, as in `synergynet.geometry.pose`.
         verts_photo: (3, N) photo px, y down: dense face or landmarks.
         colour: BGR.
+        in_place: draw on `image` itself.
     """
-    image = image.copy()
+    image = image if in_place else image.copy()
     upright = rotation.T @ (verts_photo * [[1], [-1], [1]])  # (3, N) along the head's own axes
     low, high = upright.min(axis=1), upright.max(axis=1)
     margin = BOX_MARGIN * (high - low).max()

@@ -388,3 +388,11 @@ def test_detected_boxes_are_as_good_as_the_labels_own(real, refine_crop, nme_per
     np.testing.assert_array_equal(faces.image_index, np.arange(8))  # one face each
     nme = 100 * landmark_nme(faces.landmarks, np.stack(truth)).mean()
     assert nme == pytest.approx(nme_percent, abs=0.15)
+
+
+def test_a_drawing_that_cannot_be_written_is_an_error_of_the_run(run, face, capsys):
+    cv2.imwrite("in/face.png", face)
+    Path("out").mkdir()
+    Path("out/poses").write_text("a file where a folder should be")
+    assert run("in") == 2
+    assert "poses" in capsys.readouterr().err

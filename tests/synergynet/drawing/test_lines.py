@@ -67,3 +67,13 @@ def test_enlarge_caption_and_side_by_side_have_the_expected_sizes():
     assert captioned.shape[1] == 480
     assert (captioned[480:] > 200).any()  # there is text
     assert lines.side_by_side([captioned, captioned]).shape[1] == 480 * 2 + 6
+
+
+def test_drawing_in_place_gives_the_same_picture():
+    drawn, axes = BLACK.copy(), BLACK.copy()
+    assert lines.draw_landmarks(drawn, grid_landmarks(), in_place=True) is drawn
+    np.testing.assert_array_equal(drawn, lines.draw_landmarks(BLACK, grid_landmarks()))
+    place = np.array([240, 240])
+    assert lines.draw_pose_axes(axes, np.eye(3), place, 100, in_place=True) is axes
+    np.testing.assert_array_equal(axes, lines.draw_pose_axes(BLACK, np.eye(3), place, 100))
+    assert not BLACK.any()
