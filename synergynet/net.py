@@ -66,6 +66,16 @@ class SynergyNet:
         """From a photo (H, W, 3) to boxes (N, 5) x0 y0 x1 y1 score, surest first."""
         return make_detector(self._detector) if isinstance(self._detector, str) else self._detector
 
+    def load_ahead(self) -> None:
+        """Begin to load detector and network in threads, while the caller reads the first photo.
+
+        Raises:
+            InputError: the detector's file is missing; other problems are raised at the first use.
+        """
+        for part in (self.detect, self.engine):
+            if hasattr(part, "load_ahead"):  # functions of the user's have none
+                part.load_ahead()
+
     def predict(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None
     ) -> Faces:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -39,6 +40,14 @@ class PerProcess(Generic[T]):
                 self._value = self._build()
                 self._is_built = True
             return cast(T, self._value)
+
+    def build_ahead(self) -> None:
+        """Begin to build the value in a thread; `get` waits for it, and raises what goes wrong."""
+        threading.Thread(target=self._try_to_build).start()
+
+    def _try_to_build(self) -> None:
+        with contextlib.suppress(Exception):  # `get` tries again, where somebody hears of it
+            self.get()
 
     def _forget(self) -> None:
         self.lock = threading.RLock()  # a thread of the parent may have held the old one

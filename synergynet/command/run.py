@@ -10,7 +10,6 @@ import cv2
 
 from synergynet import fileio
 from synergynet.command.pictures import do_pictures
-from synergynet.command.videos import do_videos
 from synergynet.detection.detectors import Detector, make_detector, read_boxes
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import find_sources, rank_and_world_size
@@ -48,7 +47,12 @@ def run_sources(
     net = make_net(args, make_detector(detector, parse_detect_size(args.detect_size)))
     if rank == 0:
         print(f"weights {net.weights.path}, morphable model {net.model.name}")
-    found = do_videos(net, videos[rank::world_size], output, args)
+    net.load_ahead()
+    found = False
+    if videos:
+        from synergynet.command.videos import do_videos  # most runs show none
+
+        found = do_videos(net, videos[rank::world_size], output, args)
     if pictures:
         found |= do_pictures(net, pictures[rank::world_size], boxes, output, args)
     return 0 if found or world_size > 1 else 2

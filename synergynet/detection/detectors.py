@@ -153,6 +153,10 @@ class CenterFace:
         self._net = PerProcess(functools.partial(read_opencv_net, path))
         self._long_side_px = long_side_px
 
+    def load_ahead(self) -> None:
+        """Begin to read the file in a thread."""
+        self._net.build_ahead()
+
     def __call__(self, photo: np.ndarray) -> np.ndarray:
         """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""
         return search(self.find, photo, self._long_side_px)
@@ -246,6 +250,10 @@ class YuNet:
         read_opencv_net(path)  # FaceDetectorYN's own error names no file
         self._net = PerProcess(functools.partial(_load_yunet, path))
         self._long_side_px = long_side_px
+
+    def load_ahead(self) -> None:
+        """Begin to read the file in a thread."""
+        self._net.build_ahead()
 
     def __call__(self, photo: np.ndarray) -> np.ndarray:
         """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""

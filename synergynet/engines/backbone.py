@@ -65,6 +65,10 @@ class OnnxRuntimeEngine:
     def __init__(self, path: Path) -> None:
         self._session = PerProcess(functools.partial(_onnxruntime_session, path))
 
+    def load_ahead(self) -> None:
+        """Begin to read the file in a thread."""
+        self._session.build_ahead()
+
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Whitened parameters (B, 62) of crops (B, 120, 120, 3) uint8 BGR."""
         session = self._session.get()  # its run() is safe in threads
@@ -78,6 +82,10 @@ class OpenCVEngine:
 
     def __init__(self, path: Path) -> None:
         self._net = PerProcess(functools.partial(read_opencv_net, path))
+
+    def load_ahead(self) -> None:
+        """Begin to read the file in a thread."""
+        self._net.build_ahead()
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Whitened parameters (B, 62) of crops (B, 120, 120, 3) uint8 BGR."""

@@ -64,6 +64,30 @@ def test_pickled_and_unpickled(net, crops):
     np.testing.assert_array_equal(again.vertices, expected.vertices)
 
 
+def test_what_was_loaded_ahead_gives_the_same_numbers(net, crops):
+    expected = net.predict(crops[:4]).landmarks
+    fresh = SynergyNet(None, type(net.engine)(BUILT_IN), whole_photo)
+    fresh.load_ahead()
+    np.testing.assert_array_equal(fresh.predict(crops[:4]).landmarks, expected)
+
+
+def test_detector_and_network_begin_to_load_ahead(net, monkeypatch):
+    loading: list[str] = []
+    monkeypatch.setattr(type(net.engine), "load_ahead", lambda _: loading.append("network"))
+
+    class Detector:
+        def __call__(self, photo: np.ndarray) -> np.ndarray:
+            return whole_photo(photo)
+
+        def load_ahead(self) -> None:
+            loading.append("detector")
+
+    SynergyNet(net.weights, net.engine, Detector()).load_ahead()
+    assert loading == ["detector", "network"]
+    SynergyNet(net.weights, lambda crops: crops, whole_photo).load_ahead()  # functions have nothing
+    assert len(loading) == 2
+
+
 def test_engines_are_functions_that_users_may_write(net, crops):
     ours = SynergyNet(net.weights, lambda batch: net.engine(batch), whole_photo)
     np.testing.assert_array_equal(ours.predict(crops[:3]).params, net.predict(crops[:3]).params)
