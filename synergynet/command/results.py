@@ -85,13 +85,12 @@ def write_files(
 ) -> None:
     """Pictures of one picture's faces, and what `surface` asks for."""
     vertices, triangles = faces.vertices, faces.triangles
-    drawings = {
-        "landmarks": functools.partial(draw_landmarks, photo, faces),
-        "poses": functools.partial(draw_poses, photo, faces),
-    }
-    if triangles is not None and surface.fade is not None:
+    drawings: dict[str, Callable[[], np.ndarray]] = {}
+    if triangles is not None and surface.fade is not None:  # first, as it takes longest
         overlay = functools.partial(draw_faces, photo, vertices, triangles, fade=surface.fade)
         drawings["rendering_overlay"] = overlay
+    drawings["landmarks"] = functools.partial(draw_landmarks, photo, faces)
+    drawings["poses"] = functools.partial(draw_poses, photo, faces)
     write_drawings(output, f"{picture.name}.jpg", drawings)
     if triangles is None:
         return
