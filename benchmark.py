@@ -14,6 +14,7 @@ Source: SynergyNet, section 4.1, and the published benchmark's protocol.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import time
@@ -31,7 +32,7 @@ from synergynet.geometry.parameters import IMG_SIZE
 from synergynet.morphable_folder import read_morphable_folder
 from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops, default_test_folder
 from utils.data.folders import OPEN_FOLDER, ROOT, default_morphable_folder
-from utils.data.preprocessing import BENCHMARK, Preset
+from utils.data.preprocessing import Preset, benchmark_preset
 from utils.evaluation.aflw import aflw_errors
 from utils.evaluation.corrupt import format_robustness, sweep
 from utils.evaluation.errors import image_errors, read_truth
@@ -60,7 +61,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     batch_size: int = 64,
     workers: int = 0,
-    preset: Preset = BENCHMARK,
+    preset: Preset | None = None,
     flip: bool = False,
     refined: bool = False,
     engine: str = "auto",
@@ -70,14 +71,15 @@ def evaluate(
     Args:
         model: in any mode, on any device.
         data_folder: the test set.
-        device, batch_size, workers, preset, flip, refined, engine: see
-            `sources.network_source`.
+        preset: None takes the one that belongs to the weights, `benchmark_preset`.
+        device, batch_size, workers, flip, refined, engine: see `sources.network_source`.
     Returns:
         The content of results/benchmark.json; `weights` is None, for the caller to name.
     Raises:
         InputError: the folder is incomplete or holds an unreadable image.
     """
     crops = EvaluationCrops(data_folder)
+    preset = preset or benchmark_preset(model.arch)
     source = network_source(
         model, crops, device, batch_size, workers, preset, flip, refined, engine
     )
@@ -163,6 +165,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--output", default="results", help="folder for numbers and pictures (default: results)")
     add("--batch-size", type=int, default=64, help="default: %(default)s")
     add("--workers", type=int, default=2, help="loading processes (default: %(default)s)")
+    border = "px of black around crops (default: 5 of ours and published weights, 0 of 3DDFA_V2's)"
+    add("--border", type=int, help=border)
     add("--flip", action="store_true", help="average with the mirror image's prediction")
     add("--refined", action="store_true", help="score the refiner's landmarks")
     add("--corrupt", action="store_true", help="score damaged images too: 6 kinds, 3 levels")
@@ -221,6 +225,8 @@ def check_flags(args: argparse.Namespace) -> None:
             f"--img_size {args.img_size}: the crops are {IMG_SIZE} px; leave it out"
         )
     fileio.require_at_least(args, {"--batch-size": 1, "--workers": 0})
+    if args.border is not None and not 0 <= args.border < IMG_SIZE // 2:
+        raise fileio.InputError(f"--border {args.border}: from 0 to {IMG_SIZE // 2 - 1}")
     if not args.weights and not args.predictions:
         raise fileio.InputError(
             "nothing to score; pass checkpoints with -w, such as -w "
@@ -243,17 +249,21 @@ def score_all(
             f"weights {files.weights}, arch {model.arch}, "
             f"morphable model {model.morphable_id['name']}, test set {_relative(crops.folder)}"
         )
+        preset = benchmark_preset(model.arch)
+        if args.border is not None:
+            preset = dataclasses.replace(preset, border_px=args.border)
         source = network_source(
             model,
             crops,
             device,
             batch_size=args.batch_size,
             workers=args.workers,
+            preset=preset,
             flip=args.flip,
             refined=args.refined,
             engine=args.engine,
         )
-        facts = describe_model(model, device, BENCHMARK, args.flip, args.refined)
+        facts = describe_model(model, device, preset, args.flip, args.refined)
         yield score(
             names[files.weights],
             source,

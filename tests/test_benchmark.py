@@ -13,7 +13,7 @@ import scipy.io
 import torch
 
 import benchmark
-from model_building import SynergyNet, build_model, describe, published_state
+from model_building import SynergyNet, build_model, describe, load_morphable, published_state
 from synergynet import fileio
 from synergynet.face_model import MorphableModel
 from synergynet.geometry.crop import crop_to_photo
@@ -530,6 +530,26 @@ def test_real_images_score_what_an_independent_program_found(real):
     source = network_source(model, crops, preset=IN_THE_WILD)
     nme = 100 * image_errors(source.predict(), read_truth(crops, model.face_model())).nme
     np.testing.assert_allclose(nme, REAL_NME_PERCENT, atol=IMAGE_TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("border", "described"), [([], "5-px black border"), (["--border=0"], "no border")]
+)
+def test_the_border_is_the_weights_own_or_as_the_user_says(command, border, described):
+    flags = [f"--{name}={value}" for name, value in command.items()] + border
+    args = benchmark.get_args_parser().parse_args(flags)
+    assert fileio.run_command(benchmark.main, args) == 0
+    result = fileio.read_json(command["output"] / "benchmark.json")
+    assert described in result["preprocessing"]
+
+
+def test_3ddfa_v2s_weights_get_no_border(command, morphable_folder):
+    model = build_model("3ddfa_v2:mb05", morphable=load_morphable(morphable_folder))
+    result = benchmark.evaluate(model, command["data"])
+    assert "no border" in result["preprocessing"]
+    assert "5-px black border" in benchmark.evaluate(model, command["data"], preset=BENCHMARK)[
+        "preprocessing"
+    ]
 
 
 @pytest.mark.parametrize(("preset", "image_mean"), [(IN_THE_WILD, 3.28), (BENCHMARK, 2.99)])
