@@ -547,9 +547,10 @@ def test_3ddfa_v2s_weights_get_no_border(command, morphable_folder):
     model = build_model("3ddfa_v2:mb05", morphable=load_morphable(morphable_folder))
     result = benchmark.evaluate(model, command["data"])
     assert "no border" in result["preprocessing"]
-    assert "5-px black border" in benchmark.evaluate(model, command["data"], preset=BENCHMARK)[
-        "preprocessing"
-    ]
+    assert (
+        "5-px black border"
+        in benchmark.evaluate(model, command["data"], preset=BENCHMARK)["preprocessing"]
+    )
 
 
 @pytest.mark.parametrize(("preset", "image_mean"), [(IN_THE_WILD, 3.28), (BENCHMARK, 2.99)])
