@@ -41,6 +41,7 @@ def get_args_parser(program: str | None = None) -> argparse.ArgumentParser:
     what = "pictures, folders, patterns, videos, webcam:N"
     add("sources", nargs="*", metavar="FILE", help=what)
     add("-f", "--files", nargs="+", default=[], metavar="FILE", help="the same, as published")
+    add("--png", action="store_true", help="of pictures the PNG files only, as published")
     add("-w", "--weights", help="ONNX file of export.py (default: the open weights)")
     add("--engine", default="auto", help=f"{', '.join(ENGINES)} (default: %(default)s)")
     add("--detector", default="auto", help=f"{DETECTORS} (default: %(default)s)")

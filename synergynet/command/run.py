@@ -37,6 +37,10 @@ def run_sources(
     if world_size > 1:
         cv2.setNumThreads(int(os.environ.get("OMP_NUM_THREADS", 1)))  # torchrun sets it
     pictures, videos = find_sources(wanted, skip=output)
+    if args.png:
+        pictures = [picture for picture in pictures if picture.path.lower().endswith(".png")]
+        if not pictures and not videos:
+            raise fileio.InputError(f"--png: no PNG file in {' '.join(wanted)}")
     kind, _, boxes_file = args.detector.partition(":")
     boxes = read_boxes(boxes_file) if kind == "boxes" else None
     if videos and boxes is not None:

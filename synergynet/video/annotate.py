@@ -33,7 +33,7 @@ from synergynet.video.tracking import DETECT_EVERY, Tracker
 
 DEFAULT_FPS = 25.0  # of videos and webcams that do not tell
 CSV_HEADER = [
-    *("frame", "seconds", "id", "x0", "y0", "x1", "y1"),
+    *("frame", "seconds", "id", "box_x0", "box_y0", "box_x1", "box_y1"),
     *("yaw", "pitch", "roll", "yaw_published", "pitch_published", "roll_published"),
     *(f"{axis}{i}" for i in range(N_LANDMARKS) for axis in "xyz"),
     *(f"param{i}" for i in range(N_PARAMS)),

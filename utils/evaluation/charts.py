@@ -31,11 +31,17 @@ class Axes:
     """Linear axes of a chart: data to SVG coordinates.
 
     Attributes:
-        x_range, y_range: lowest and highest value shown.
+        x_range, y_range: lowest and highest value shown; a y axis that has no length, as errors
+            of perfect landmarks give it, becomes 1 long.
     """
 
     x_range: tuple[float, float]
     y_range: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        low, high = self.y_range
+        if high == low:
+            object.__setattr__(self, "y_range", (low, low + 1.0))
 
     def x(self, value: np.ndarray | float) -> np.ndarray | float:
         """SVG x of a value."""
@@ -240,10 +246,11 @@ def landmark_face(mean_face: np.ndarray, errors: np.ndarray) -> str:
     low, high = points.min(axis=1, keepdims=True), points.max(axis=1, keepdims=True)
     scale = 0.8 * size / (high - low).max()
     points = (points - (low + high) / 2) * scale + size / 2  # (2, 68)
-    unit = 0.033 * size / errors.max()
+    worst = max(float(errors.max()), np.finfo(float).tiny)  # of perfect landmarks it is 0
+    unit = 0.033 * size / worst
     parts = [mark("path", "outline", d=face_path(points))]
     for i, ((x, y), error) in enumerate(zip(points.T, errors, strict=True)):
-        style = f"--heat:{100 * error / errors.max():.0f}%"
+        style = f"--heat:{100 * error / worst:.0f}%"
         place = {"cx": float(x), "cy": float(y), "r": float(2 + unit * error)}
         tooltip = f"landmark {i}: {error:.2f} %"
         parts.append(mark("circle", "heat", tooltip, style=style, **place))

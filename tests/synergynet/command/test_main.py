@@ -143,6 +143,16 @@ def test_without_triangles_a_surface_is_refused(run, net, face, capsys, monkeypa
     assert not Path("out/rendering_overlay").exists()
 
 
+def test_png_leaves_other_pictures_out(run, face, capsys):
+    for name in ("a.png", "b.PNG", "c.jpg"):
+        fileio.write_image(f"in/{name.lower()}", face)
+    Path("in/b.png").rename("in/b.PNG")
+    assert run("-f", "in", "--png", "--results-only") == 0
+    assert sorted(results()) == ["in/a.png", "in/b.PNG"]
+    assert run("-f", "in/c.jpg", "--png") == 2
+    assert capsys.readouterr().err.endswith("error: --png: no PNG file in in/c.jpg\n")
+
+
 def test_results_only_writes_no_pictures(run, face):
     fileio.write_image("in/face.png", face)
     assert run("-f", "in", "--results-only") == 0

@@ -60,6 +60,7 @@ def test_every_frame_and_face_is_written(clip, net, tmp_path, smooth):
     assert [len(line["faces"]) for line in lines] == [i not in HIDDEN for i in range(N_FRAMES)]
     header, *rows = csv.reader((tmp_path / "clip.csv").read_text().splitlines())
     assert header == CSV_HEADER
+    assert len(set(header)) == len(header)
     assert len(rows) == n_faces
     last, face = dict(zip(header, rows[-1], strict=True)), lines[-1]["faces"][0]
     assert [float(last[f"param{i}"]) for i in range(62)] == face["params"]

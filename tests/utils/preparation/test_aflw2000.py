@@ -17,6 +17,7 @@ from synergynet.geometry.parameters import N_EXPR, N_SHAPE
 from synergynet.geometry.pose import decode_pose
 from synergynet.photos.crops import network_crop
 from utils.data.evaluation_crops import EvaluationCrops
+from utils.evaluation.metrics import summarise_nme
 from utils.preparation import aflw2000
 
 SAMPLE_ROWS = [55, 150, 286, 311, 749, 1238, 1263, 1984]  # of the real arrays
@@ -357,3 +358,20 @@ def test_labelled_photos_are_those_with_a_label(labelled_photos, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(fileio.InputError, match=r"empty: no \.jpg with a \.mat"):
         aflw2000.find_labelled_photos(tmp_path / "empty")
+
+
+def test_angles_that_are_left_out_are_the_published_ones(shared_folder):
+    """21 of these 1,000 labels, and 31 of all 2,000, have an angle beyond 99 degrees; none of them
+    lies between 95 and 99, so that 90 is another set and 95 is not."""
+    folder = shared_folder / "data" / "aflw2000_dev"
+    if not folder.is_dir():
+        pytest.skip("the development half of AFLW2000-3D is not there")
+    angles = [aflw2000.read_label(path).angles_deg for path in sorted(folder.rglob("*.mat"))]
+    kept = (np.abs(angles) <= aflw2000.MAX_ANGLE_DEG).all(1).sum()
+    assert (len(angles), kept) == (1000, 979)
+
+
+def test_yaw_bins_hold_the_published_numbers_of_images(shared_folder):
+    yaw_deg = np.load(shared_folder / "data" / "aflw2000_eval" / "AFLW2000-3D.pose.npy")
+    bins = summarise_nme(np.full(2000, 0.1), yaw_deg)["bin_images"]
+    assert bins == {"0-30": 1312, "30-60": 383, "60-90": 305}
