@@ -98,10 +98,6 @@ class MorphableModel:
         """All vertices (B, 3, V) in crop px, y down, from real parameters (B, 62)."""
         return decode_points(params, self.u, self.w_shp, self.w_exp)
 
-    def with_whitening(self, mean: Array, std: Array) -> MorphableModel:
-        """The same face model with another mean and standard deviation of the parameters."""
-        return dataclasses.replace(self, param_mean=mean, param_std=std)
-
     def convert(self, function: Callable[[Array], Array]) -> MorphableModel:
         """The same face model with every array of ARRAYS replaced by `function` of it."""
         return dataclasses.replace(self, **{n: function(getattr(self, n)) for n in ARRAYS})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import shutil
 
@@ -76,9 +77,9 @@ def test_hash_does_not_follow_the_folder(folder):
 
 
 def test_hash_follows_the_shape_and_not_the_whitening(folder, tiny_morphable):
-    whitened = tiny_morphable.with_whitening(torch.ones(62), torch.ones(62))
+    ones = torch.ones(62)
+    whitened = dataclasses.replace(tiny_morphable, param_mean=ones, param_std=ones)
     assert whitened.hash == tiny_morphable.hash
-    assert torch.equal(whitened.param_mean, torch.ones(62))
     u_shp = fileio.read_array(folder / "u_shp.npy")
     u_shp[5] += 1
     fileio.write_array(folder / "u_shp.npy", u_shp)
