@@ -40,12 +40,12 @@ def require_at_least(args: Any, least: dict[str, int]) -> None:
     """Refuse numbers that are too small, before anything is read.
 
     Args:
-        args: parsed arguments; a flag that this command does not have is passed over.
+        args: parsed arguments; flags that it lacks, or that were not given, are passed over.
         least: smallest value by flag, for instance {"--workers": 0}.
     Raises:
         InputError: names the flag.
     """
     for flag, smallest in least.items():
         value = getattr(args, flag.removeprefix("--").replace("-", "_"), smallest)
-        if value < smallest:
+        if value is not None and value < smallest:
             raise InputError(f"{flag} {value}: must be at least {smallest}")

@@ -25,6 +25,7 @@ class Faces:
     Attributes:
         image_index: (N,) int64, which image of the list the face is in.
         boxes: (N, 4) x0 y0 x1 y1 of the detected faces, photo px.
+        scores: (N,) of the detector, 0 to 1; 1 where boxes came without.
         roi_boxes: (N, 4) sx sy ex ey of the crops the network saw, photo px.
         params: (N, 62) float32, real (de-whitened); they decode into the 120-px crop.
         landmarks: (N, 3, 68) float32 photo px, y down, z towards the camera in the same unit.
@@ -33,6 +34,7 @@ class Faces:
 
     image_index: np.ndarray
     boxes: np.ndarray
+    scores: np.ndarray
     roi_boxes: np.ndarray
     params: np.ndarray
     landmarks: np.ndarray
@@ -91,6 +93,7 @@ def decode_faces(
     roi_boxes: np.ndarray,
     boxes: np.ndarray,
     image_index: np.ndarray,
+    scores: np.ndarray | None = None,
 ) -> Faces:
     """Faces from parameters.
 
@@ -98,9 +101,11 @@ def decode_faces(
         model: decodes them.
         params: (N, 62) float32, real (de-whitened).
         roi_boxes, boxes, image_index: see `Faces`.
+        scores: see `Faces`; None is 1 for all.
     """
+    scores = np.ones(len(params)) if scores is None else scores
     landmarks = crop_to_photo(model.landmarks(params), roi_boxes).astype(np.float32)
-    return Faces(image_index, boxes, roi_boxes, params, landmarks, model)
+    return Faces(image_index, boxes, scores, roi_boxes, params, landmarks, model)
 
 
 def describe_faces(faces: Faces) -> list[dict[str, Any]]:
@@ -113,6 +118,7 @@ def describe_faces(faces: Faces) -> list[dict[str, Any]]:
     return [
         {
             "box": faces.boxes[index].round(2).tolist(),
+            "score": round(float(faces.scores[index]), 4),
             "roi_box": faces.roi_boxes[index].tolist(),
             "pose": {
                 method: {name: round(float(a[index]), 3) for name, a in pose._asdict().items()}

@@ -12,6 +12,7 @@ when they are first needed. One object serves many threads, may be pickled, and 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Sequence
@@ -83,7 +84,8 @@ class SynergyNet:
 
         Args:
             images: (H, W, 3) uint8 BGR each, of any sizes. Not modified.
-            boxes: for each image the faces' boxes (n, 4 or more) x0 y0 x1 y1; None detects them.
+            boxes: for each image the faces' boxes (n, 4) x0 y0 x1 y1, or (n, 5) with a score; None
+                detects them.
         Returns:
             faces in the order of images and, within one, of boxes.
         Raises:
@@ -101,7 +103,8 @@ class SynergyNet:
             raise ValueError(f"photos: {len(images)}, lists of boxes: {len(boxes)}")
         tables = [_as_boxes(rows) for rows in boxes]
         image_index = np.repeat(np.arange(len(images)), [len(rows) for rows in tables])
-        table = np.concatenate([np.empty((0, 4)), *(rows[:, :4] for rows in tables)])
+        table = np.concatenate([np.empty((0, 5)), *tables])
+        table, scores = table[:, :4], table[:, 4]
         roi_boxes = roi_box_from_face_box(table)
         faces = self.predict_crops(
             images, image_index, table, roi_boxes, interpolation=interpolation
@@ -109,7 +112,7 @@ class SynergyNet:
         if self.refine_crop:
             roi_boxes = square_box_from_landmarks(faces.landmarks)
             faces = self.predict_crops(images, image_index, table, roi_boxes, exact=True)
-        return faces
+        return dataclasses.replace(faces, scores=scores)
 
     def predict_crops(
         self,
@@ -173,16 +176,17 @@ def _check_photos(images: Sequence[np.ndarray]) -> None:
 
 
 def _as_boxes(rows: np.ndarray) -> np.ndarray:
-    """Boxes of one image as (n, 4 or more) float64.
+    """Boxes of one image as (n, 5) float64, the score 1 where they have none.
 
     Raises:
         ValueError: another shape, values that are not finite, or a box without area.
     """
     table = np.asarray(rows, np.float64)
     if table.size == 0:
-        return np.empty((0, 4))
+        return np.empty((0, 5))
     if table.ndim != 2 or table.shape[1] < 4:
         raise ValueError(f"boxes of shape {table.shape}, expected (n, 4) x0 y0 x1 y1")
     if not np.isfinite(table).all() or (table[:, 2:4] <= table[:, :2]).any():
         raise ValueError("boxes x0 y0 x1 y1 with x1 <= x0, y1 <= y0 or values that are not finite")
-    return table
+    score = table[:, 4] if table.shape[1] > 4 else np.ones(len(table))
+    return np.column_stack([table[:, :4], score])

@@ -47,6 +47,9 @@ def get_args_parser(program: str | None = None) -> argparse.ArgumentParser:
     add("--detector", default="auto", help=f"{DETECTORS} (default: %(default)s)")
     size = "px of the longer side at which faces are searched; auto: 320, and 640 where that shows "
     add("--detect-size", default="auto", help=size + "none, small or doubtful ones")
+    add("--min-score", type=float, default=0.0, help="of faces (detectors give 0.6 and more)")
+    add("--min-size", type=float, default=0.0, metavar="PX", help="height of a face's box")
+    add("--max-faces", type=int, help="in a picture, the largest (default: all)")
     add("--refine-crop", action="store_true", help="look twice, cut out around the landmarks")
     add("--smooth", action="store_true", help="videos: filter the parameters over time")
     add("--mesh", choices=MESHES, help="meshes/NAME_0.obj, ... of every face, in its colours")

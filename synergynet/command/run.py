@@ -10,7 +10,7 @@ import cv2
 
 from synergynet import fileio
 from synergynet.command.pictures import do_pictures
-from synergynet.detection.detectors import Detector, make_detector, read_boxes
+from synergynet.detection.detectors import Choosy, Detector, make_detector, read_boxes
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import find_sources, rank_and_world_size
 
@@ -28,7 +28,7 @@ def run_sources(
     Raises:
         InputError: nothing to do, or files and flags that do not fit.
     """
-    fileio.require_at_least(args, {"--batch-size": 1, "--workers": 1})
+    fileio.require_at_least(args, {"--batch-size": 1, "--workers": 1, "--max-faces": 1})
     wanted = [*args.sources, *args.files]
     if not wanted:
         raise fileio.InputError("name pictures, folders, patterns, videos or webcam:N; see --help")
@@ -47,8 +47,10 @@ def run_sources(
         raise fileio.InputError(
             f"{videos[0].path}: videos need a detector, not --detector {args.detector}"
         )
-    detector = "none" if boxes is not None else args.detector
-    net = make_net(args, make_detector(detector, parse_detect_size(args.detect_size)))
+    detect = make_detector(
+        "none" if boxes is not None else args.detector, parse_detect_size(args.detect_size)
+    )
+    net = make_net(args, Choosy(detect, args.min_score, args.min_size, args.max_faces))
     if rank == 0:
         print(f"weights {net.weights.path}, morphable model {net.model.name}")
     net.load_ahead()

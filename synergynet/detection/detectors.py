@@ -91,6 +91,42 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return boxes
 
 
+class Choosy:
+    """A detector of which some faces are left out.
+
+    Args:
+        detect: the detector.
+        min_score: least score of a face.
+        min_side_px: least height of its box, photo px.
+        max_faces: of these the largest; None is all.
+    """
+
+    def __init__(
+        self,
+        detect: Detector,
+        min_score: float = 0.0,
+        min_side_px: float = 0.0,
+        max_faces: int | None = None,
+    ) -> None:
+        self.detect = detect
+        self.min_score = min_score
+        self.min_side_px = min_side_px
+        self.max_faces = max_faces
+
+    def __call__(self, photo: np.ndarray) -> np.ndarray:
+        """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""
+        boxes = self.detect(photo)
+        heights = boxes[:, 3] - boxes[:, 1]
+        boxes = boxes[(boxes[:, 4] >= self.min_score) & (heights >= self.min_side_px)]
+        by_height = np.argsort(boxes[:, 1] - boxes[:, 3], kind="stable")
+        return boxes[np.sort(by_height[: self.max_faces])]
+
+    def load_ahead(self) -> None:
+        """See `SynergyNet.load_ahead`."""
+        if hasattr(self.detect, "load_ahead"):
+            self.detect.load_ahead()
+
+
 # ---------------------------------------------------------------- two looks
 
 

@@ -33,7 +33,7 @@ from synergynet.video.tracking import DETECT_EVERY, Tracker
 
 DEFAULT_FPS = 25.0  # of videos and webcams that do not tell
 CSV_HEADER = [
-    *("frame", "seconds", "id", "box_x0", "box_y0", "box_x1", "box_y1"),
+    *("frame", "seconds", "id", "box_x0", "box_y0", "box_x1", "box_y1", "score"),
     *("yaw", "pitch", "roll", "yaw_published", "pitch_published", "roll_published"),
     *(f"{axis}{i}" for i in range(N_LANDMARKS) for axis in "xyz"),
     *(f"param{i}" for i in range(N_PARAMS)),
@@ -193,7 +193,7 @@ def _csv_cells(face: dict[str, Any]) -> list[float]:
     exact, published = (face["pose"][m] for m in ("exact", "published"))
     angles = [pose[name] for pose in (exact, published) for name in ("yaw", "pitch", "roll")]
     points = [value for point in face["landmarks"] for value in point]
-    return [face["id"], *face["box"], *angles, *points, *face["params"]]
+    return [face["id"], *face["box"], face["score"], *angles, *points, *face["params"]]
 
 
 @contextlib.contextmanager

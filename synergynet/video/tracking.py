@@ -45,12 +45,14 @@ class Track:
         seconds: time of that frame.
         misses: detections in a row that did not find this face; above PATIENCE it is gone.
         smoother: of its parameters.
+        score: of the detector, when it last saw the face.
     """
 
     id: int
     landmarks: np.ndarray
     seconds: float
     smoother: FaceSmoother
+    score: float
     misses: int = 0
 
     @property
@@ -111,7 +113,7 @@ class Tracker:
 
     def _detect(self, image: np.ndarray, seconds: float, patience: int) -> None:
         """Match detected boxes to tracks; new tracks for those left over."""
-        boxes = self.net.detect(image)[:, :4]
+        boxes = self.net.detect(image)  # (D, 5)
         table = np.array([overlap(track.box, boxes) for track in self._tracks])
         table = table.reshape(len(self._tracks), len(boxes))  # (T, D), also where either is 0
         row_of = match(table, SAME_FACE)
@@ -124,15 +126,17 @@ class Tracker:
             if row is None:
                 restart.append((column, None))
                 continue
-            self._tracks[row].misses = 0
+            self._tracks[row].misses, self._tracks[row].score = 0, float(boxes[column, 4])
             if not tracked[row] or table[row, column] < DRIFTED:
                 restart.append((column, self._tracks[row]))
         if not restart:
             return
         starts = self.net.predict([image], [boxes[[column for column, _ in restart]]])
-        for (_, known), landmarks in zip(restart, starts.landmarks, strict=True):
+        for (column, known), landmarks in zip(restart, starts.landmarks, strict=True):
             if known is None:
-                self._tracks.append(Track(next(self._ids), landmarks, seconds, FaceSmoother()))
+                score = float(boxes[column, 4])
+                track = Track(next(self._ids), landmarks, seconds, FaceSmoother(), score)
+                self._tracks.append(track)
             else:
                 known.landmarks, known.smoother = landmarks, FaceSmoother()
 
@@ -149,7 +153,8 @@ class Tracker:
         roi_boxes = square_box_from_landmarks(landmarks)
         index = np.zeros(len(active), np.int64)
         faces = self.net.predict_crops([image], index, roi_boxes, roi_boxes, exact=True)
-        faces = dataclasses.replace(faces, boxes=tight_box(faces.landmarks))
+        scores = np.array([track.score for track in active])
+        faces = dataclasses.replace(faces, boxes=tight_box(faces.landmarks), scores=scores)
         kept = np.ones(len(active), bool)
         for row, (track, box) in enumerate(zip(active, faces.boxes, strict=True)):
             if (overlap(box, faces.boxes[:row][kept[:row]]) > TWINS).any():
@@ -166,7 +171,12 @@ class Tracker:
             for row, track in enumerate(tracks)
         ]
         faces = decode_faces(
-            faces.model, np.stack(params), faces.roi_boxes, faces.boxes, faces.image_index
+            faces.model,
+            np.stack(params),
+            faces.roi_boxes,
+            faces.boxes,
+            faces.image_index,
+            faces.scores,
         )
         return dataclasses.replace(faces, boxes=tight_box(faces.landmarks))
 

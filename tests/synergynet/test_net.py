@@ -12,6 +12,7 @@ import pytest
 from synergynet import SynergyNet
 from synergynet.detection.detectors import whole_photo
 from synergynet.engines.backbone import OnnxRuntimeEngine, OpenCVEngine, has_onnxruntime
+from synergynet.faces import describe_faces
 from synergynet.weights import BUILT_IN
 from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 
@@ -117,3 +118,11 @@ def test_no_face_is_no_error(net, boxes):
     assert len(faces) == 0
     assert faces.vertices.shape == (0, 3, net.model.n_vertices)
     assert faces.pose().yaw.shape == (0,)
+
+
+def test_scores_are_the_detectors_and_one_without(net, crops):
+    boxes = np.array([[10, 10, 110, 110, 0.7], [0, 0, 60, 60, 0.9]])
+    net.refine_crop = True
+    np.testing.assert_array_equal(net.predict([crops[0]], [boxes]).scores, [0.7, 0.9])
+    np.testing.assert_array_equal(net.predict([crops[0]], [boxes[:, :4]]).scores, [1, 1])
+    assert describe_faces(net.predict([crops[0]], [boxes]))[1]["score"] == 0.9

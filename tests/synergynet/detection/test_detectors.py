@@ -105,6 +105,26 @@ def test_yunets_boxes_are_corners_in_photo_px(tmp_path):
     np.testing.assert_allclose(larger, expected * [10, 10, 10, 10, 1], rtol=1e-5)
 
 
+MANY = np.array([[0, 0, 30, 40, 0.9], [0, 0, 70, 80, 0.8], [0, 0, 50, 60, 0.7], [0, 0, 9, 9, 0.6]])
+
+
+@pytest.mark.parametrize(
+    ("flags", "kept"),
+    [
+        ({}, [0, 1, 2, 3]),
+        ({"min_score": 0.75}, [0, 1]),
+        ({"min_side_px": 50}, [1, 2]),
+        ({"max_faces": 2}, [1, 2]),  # the largest, the surest first
+        ({"max_faces": 9}, [0, 1, 2, 3]),
+        ({"min_score": 0.85, "min_side_px": 50}, []),
+    ],
+)
+def test_faces_that_are_left_out(flags, kept):
+    choosy = detectors.Choosy(lambda _: MANY, **flags)
+    np.testing.assert_array_equal(choosy(np.zeros((99, 99, 3), np.uint8)), MANY[kept])
+    choosy.load_ahead()  # of a function there is nothing to load
+
+
 class Looks:
     """Stands for a detector that sees other boxes at each size; remembers where it looked."""
 

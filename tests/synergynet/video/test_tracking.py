@@ -20,12 +20,13 @@ class Found:
 
     boxes: np.ndarray
     landmarks: np.ndarray
+    scores: np.ndarray | None = None
 
     def __len__(self):
         return len(self.landmarks)
 
     def __getitem__(self, rows):
-        return Found(self.boxes[rows], self.landmarks[rows])
+        return Found(self.boxes[rows], self.landmarks[rows], self.scores[rows])
 
 
 class PaintedFaces:
@@ -40,12 +41,13 @@ class PaintedFaces:
         self.centres = np.empty((0, 2))
         self.detections = 0
         self.blind = False  # the detector, not the network
+        self.score = 1.0
 
     def detect(self, image):
         self.detections += 1
         centres = self.centres if not self.blind else self.centres[:0]
         boxes = np.concatenate([centres - SIDE / 2, centres + SIDE / 2], 1)
-        return np.column_stack([boxes, np.ones(len(boxes))])
+        return np.column_stack([boxes, np.full(len(boxes), self.score)])
 
     def predict(self, images, boxes):
         return self._see(boxes[0])
@@ -94,6 +96,17 @@ def test_faces_keep_their_identities_while_they_pass_each_other():
         found = film.show(upper, lower) if step % 2 else film.show(lower, upper)
         assert found.keys() == {0, 1}
         np.testing.assert_allclose([found[0], found[1]], [lower, upper], atol=1)
+
+
+def test_scores_are_the_detectors_last():
+    film = Film(detect_every=2)
+    image = np.zeros((300, 400, 3), np.uint8)
+    film.net.centres = np.array([[200.0, 150]])
+    found = []
+    for index, score in enumerate((0.9, 0.8, 0.7, 0.6)):
+        film.net.score = score
+        found += film.tracker.step(image, index / FPS)[1].scores.tolist()
+    assert found == [0.9, 0.9, 0.7, 0.7]
 
 
 def test_the_detector_is_asked_now_and_then_only():
