@@ -27,10 +27,10 @@ def do_pictures(
     output: Path,
     args: argparse.Namespace,
 ) -> bool:
-    """Annotate pictures; whether one shows a face, or an earlier run has done some of them."""
+    """Annotate pictures; whether one of them, or of the run that goes on, shows a face."""
     surface = plan_surface(net.model, args)
     results = ResultsFile(output, args.resume)
-    done = results.done() if args.resume else set()
+    done = results.done() if args.resume else {}
     pictures = [picture for picture in pictures if picture.path not in done]
     n_read = n_faces = 0
     reading = read_ahead(pictures, args.workers, args.batch_size)
@@ -54,7 +54,7 @@ def do_pictures(
             results.add(description)
     what = "1 face" if n_faces == 1 else f"{n_faces} faces"
     print(f"{what} in {n_read} of {len(pictures)} pictures: {output}")
-    return n_faces > 0 or bool(done)
+    return n_faces > 0 or any(done.values())
 
 
 def read_ahead(

@@ -162,9 +162,10 @@ class ResultsFile:
                 if number.isdecimal() and int(number) % world_size == rank:
                     path.unlink()
 
-    def done(self) -> set[str]:
-        """Paths of the pictures that any process has finished, but for those that failed."""
-        done = set()
+    def done(self) -> dict[str, int]:
+        """Number of faces by path of the pictures that any process has finished, failed ones not
+        among them."""
+        done = {}
         for path in sorted(self.folder.glob("results_rank*.jsonl")):
             with open(path) as file:
                 for line in file:
@@ -173,7 +174,7 @@ class ResultsFile:
                     except ValueError:
                         continue  # another process is writing this line, or was stopped at it
                     if "error" not in entry:
-                        done.add(entry["image"])
+                        done[entry["image"]] = len(entry["faces"])
         return done
 
     def add(self, entry: dict[str, Any]) -> None:

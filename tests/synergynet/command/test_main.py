@@ -303,6 +303,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run, face, capsys, monkeypa
     assert sorted(results()) == paths
 
 
+def test_going_on_with_a_run_that_found_nothing_has_found_nothing(run, face):
+    fileio.write_image("in/dark.png", np.zeros_like(face))
+    assert run("-f", "in") == 2
+    assert run("-f", "in", "--resume") == 2
+    fileio.write_image("in/face.png", face)
+    assert run("-f", "in", "--resume") == 0
+    assert run("-f", "in", "--resume") == 0  # the run before found it
+
+
 def test_processes_of_torchrun_share_the_pictures(run, face, monkeypatch):
     paths = write_album(face, 5)
     cv2.imwrite("in/9.png", np.zeros((50, 50, 3), np.uint8))

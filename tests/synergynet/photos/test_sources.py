@@ -130,19 +130,19 @@ def test_what_any_process_finished_is_done(tmp_path, monkeypatch):
     for rank in range(3):
         as_rank(monkeypatch, rank, 3)
         results = sources.ResultsFile(tmp_path, resume=False)
-        results.add({"image": f"{rank}.jpg"})
+        results.add({"image": f"{rank}.jpg", "faces": [{}] * rank})
         results.add({"image": f"broken{rank}.jpg", "error": "damaged"})
     as_rank(monkeypatch, 0, 2)  # fewer processes than before
-    assert sources.ResultsFile(tmp_path, resume=True).done() == {"0.jpg", "1.jpg", "2.jpg"}
+    assert sources.ResultsFile(tmp_path, resume=True).done() == {"0.jpg": 0, "1.jpg": 1, "2.jpg": 2}
 
 
 def test_an_unfinished_line_is_dropped_and_done_again(tmp_path):
     results = sources.ResultsFile(tmp_path, resume=False)
-    results.add({"image": "a.jpg"})
+    results.add({"image": "a.jpg", "faces": []})
     with open(results.path, "a") as file:
         file.write('{"image": "b.j')
     again = sources.ResultsFile(tmp_path, resume=True)
-    assert again.done() == {"a.jpg"}
+    assert again.done() == {"a.jpg": 0}
     again.add({"image": "b.jpg"})
     lines = results.path.read_text().splitlines()
     assert [json.loads(line)["image"] for line in lines] == ["a.jpg", "b.jpg"]
