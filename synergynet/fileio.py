@@ -291,8 +291,9 @@ def write_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
 
 def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
     """Write an `.npz` file, not compressed, which is quicker to read."""
+    entries: dict[str, Any] = arrays  # numpy 2.1 would store a keyword of savez as another array
     with whole_file(path) as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)
+        np.savez(temporary, **entries)
 
 
 def write_pickle(path: str | os.PathLike[str], value: Any) -> None:

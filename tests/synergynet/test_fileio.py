@@ -314,3 +314,18 @@ def test_all_or_nothing_writes_nothing_after_an_error(tmp_path):
     with pytest.raises(fileio.InputError, match="the source ends"):
         write_half()
     assert not (tmp_path / "set").exists()
+
+
+def test_npz_files_hold_their_arrays_and_no_more(tmp_path, monkeypatch):
+    """Every keyword of numpy 2.1's savez is an array; later versions have settings among them."""
+    stored = {}
+    savez = np.savez
+
+    def savez_2_1(file, **arrays):
+        stored.update(arrays)
+        savez(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", savez_2_1)
+    fileio.write_arrays(tmp_path / "one.npz", {"one": np.arange(3)})
+    assert stored.keys() == {"one"}
+    np.testing.assert_array_equal(fileio.read_arrays(tmp_path / "one.npz")["one"], np.arange(3))
