@@ -28,7 +28,7 @@ from synergynet.geometry.camera import nearest_rotation
 from synergynet.geometry.mirror import MIRRORED_LANDMARKS
 from synergynet.geometry.parameters import EXPR, SHAPE
 from utils.data.folders import OPEN_FOLDER
-from utils.preparation.landmark_model import LandmarkModel
+from utils.data.landmark_model import LandmarkModel
 from utils.synthetic.head import load_head
 
 SAMPLES = 3000

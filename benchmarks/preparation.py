@@ -30,9 +30,9 @@ from model_building import load_morphable
 from synergynet.face_model import MorphableModel
 from synergynet.geometry.parameters import N_SHAPE
 from utils.data.folders import OPEN_FOLDER, ROOT
+from utils.data.landmark_model import PHOTO_BOX, LandmarkModel
 from utils.preparation import lp300w, training_set
 from utils.preparation.labels import FaceLabel, label_to_params
-from utils.preparation.landmark_model import PHOTO_BOX, LandmarkModel
 
 PHOTO_PX = 450
 FOLDERS = ("AFW", "AFW_Flip", "HELEN", "IBUG")

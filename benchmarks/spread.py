@@ -28,8 +28,8 @@ from synergynet.geometry.parameters import N_POSE
 from synergynet.geometry.pose import Pose, decode_pose
 from synergynet.photos.sources import PICTURE_SUFFIX
 from utils.data.folders import OPEN_FOLDER
+from utils.data.landmark_model import LandmarkModel
 from utils.data.loader import read_crop
-from utils.preparation.landmark_model import LandmarkModel
 from utils.synthetic.attributes import eye_distance, openings
 from utils.synthetic.head import load_head
 from utils.synthetic.labels import sample_labels

@@ -10,7 +10,7 @@ from benchmarks import landmark_definition
 from model_building import load_morphable
 from synergynet.geometry.mirror import MIRRORED_LANDMARKS
 from utils.data.folders import OPEN_FOLDER
-from utils.preparation.landmark_model import LandmarkModel
+from utils.data.landmark_model import LandmarkModel
 from utils.synthetic.head import load_head
 
 

@@ -10,7 +10,7 @@ from synergynet import fileio
 from synergynet.geometry.pose import Pose
 from utils.data.evaluation_crops import EVAL, LANDMARKS_FILE, OPEN_TEST_FOLDER
 from utils.data.folders import OPEN_FOLDER
-from utils.preparation.landmark_model import LandmarkModel
+from utils.data.landmark_model import LandmarkModel
 
 
 def run(*flags):

@@ -23,7 +23,7 @@ import scipy.optimize
 from scipy.spatial.transform import Rotation
 
 from synergynet.geometry.parameters import IMG_SIZE, N_LANDMARKS, N_POSE
-from utils.preparation.landmark_model import LandmarkModel
+from utils.data.landmark_model import LandmarkModel
 
 NOISE = 0.01  # standard deviation of a landmark, in face sizes
 CAUCHY_SCALE = 2.0  # a point this many standard deviations off has half its weight

@@ -19,10 +19,10 @@ import numpy as np
 
 from synergynet import fileio
 from synergynet.drawing.tiles import contact_sheet, face_tile
+from utils.data.landmark_model import PHOTO_BOX
 from utils.data.mat import decode_mat
 from utils.preparation.archive import open_zip, read_member
 from utils.preparation.labels import FaceLabel, label_to_params, parse_face_label
-from utils.preparation.landmark_model import PHOTO_BOX
 from utils.preparation.training_set import FaceFile, LabelledFace, exact_box, landmark_model
 
 PICTURES = (".jpg", ".jpeg", ".png")

@@ -35,11 +35,11 @@ from synergynet.geometry.pose import decode_pose
 from synergynet.morphable_folder import REQUIRED_FILES, WHITENING_FILE
 from synergynet.photos.crops import network_crop
 from utils.data.evaluation_crops import CROPS, EVAL, LIST, EvaluationLabels, write_labels
+from utils.data.landmark_model import LandmarkModel
 from utils.data.mirror import derive_mirror
 from utils.data.workers import map_in_order
 from utils.preparation.aflw2000 import MAX_ANGLE_DEG
 from utils.preparation.archive import require_room
-from utils.preparation.landmark_model import LandmarkModel
 
 TRAINING_IMAGES = "train_aug_120x120"
 TRAINING_LIST = "train_aug_120x120.list.train"

@@ -10,10 +10,10 @@ from model_building import load_morphable
 from synergynet.geometry.parameters import N_POSE, POSE
 from synergynet.geometry.pose import Pose, compose_rotation, decode_pose
 from utils.data.folders import OPEN_FOLDER
+from utils.data.landmark_model import PHOTO_BOX, LandmarkModel
 from utils.preparation import fitting
 from utils.preparation.fitting import fit_landmarks
 from utils.preparation.labels import label_to_params, read_face_label
-from utils.preparation.landmark_model import PHOTO_BOX, LandmarkModel
 
 OWN_FACE_RESIDUAL = 0.006  # the prior draws a face of the model to the mean by that much
 OWN_FACE_DEG = {2: 5.0, 3: 3.0}  # and its pose, without and with depth, by that

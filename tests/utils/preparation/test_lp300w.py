@@ -25,6 +25,7 @@ from synergynet.fileio import run_command
 from synergynet.geometry.crop import crop_to_photo, roi_box_from_landmarks
 from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import OPEN_FOLDER
+from utils.data.landmark_model import LandmarkModel
 from utils.data.training_crops import TrainingCrops
 from utils.preparation import lp300w, training_set
 from utils.preparation.labels import (
@@ -33,7 +34,6 @@ from utils.preparation.labels import (
     read_face_label,
     write_face_label,
 )
-from utils.preparation.landmark_model import LandmarkModel
 
 SAMPLE_ROWS = [55, 150, 286, 311, 749, 1238, 1263, 1984]  # of the published arrays
 DECODE_PX = 0.05

@@ -19,10 +19,10 @@ from synergynet.geometry.crop import crop_to_photo, roi_box_from_landmarks
 from synergynet.geometry.mirror import MIRRORED_LANDMARKS
 from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import OPEN_FOLDER
+from utils.data.landmark_model import LandmarkModel
 from utils.data.training_crops import TrainingCrops
 from utils.preparation import own_photos
 from utils.preparation.labels import read_face_label
-from utils.preparation.landmark_model import LandmarkModel
 
 NAMES = ("anna.jpg", "ben 2.png", "carl.jpeg")
 FIT_PX = 3.0  # of faces of about 150 px

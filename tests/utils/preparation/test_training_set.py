@@ -16,10 +16,10 @@ from synergynet.geometry.crop import square_box_from_landmarks
 from synergynet.geometry.mirror import MIRRORED_LANDMARKS
 from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import OPEN_FOLDER
+from utils.data.landmark_model import LandmarkModel
 from utils.data.mirror import derive_mirror
 from utils.data.training_crops import TrainingCrops
 from utils.preparation import training_set
-from utils.preparation.landmark_model import LandmarkModel
 from utils.preparation.training_set import (
     FaceFile,
     LabelledFace,

@@ -8,8 +8,8 @@ from model_building import build_model, load_morphable
 from synergynet.geometry.camera import params_to_crop, params_to_photo
 from synergynet.geometry.crop import photo_to_crop
 from utils.data.folders import OPEN_FOLDER
+from utils.data.landmark_model import PHOTO_BOX, LandmarkModel
 from utils.preparation.labels import label_to_params, read_face_label
-from utils.preparation.landmark_model import PHOTO_BOX, LandmarkModel
 
 BOXES = [np.array([80, 60, 320, 300]), np.array([1, 30, 260, 391]), np.array([-40, -9, 95, 130])]
 EXACT_PX = 1e-9
