@@ -39,6 +39,7 @@ from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import default_morphable_folder
 from utils.data.preprocessing import TRAIN, preprocess
 from utils.data.training_crops import Batch, TrainingCrops, training_loader
+from utils.data.turned_crops import Geometry
 from utils.inference.arguments import add_network
 from utils.inference.loading import load_model
 from utils.training import checkpoint, parallel, start
@@ -106,6 +107,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, default=80, help="last epoch (%(default)s)")
     add("--start-epoch", type=int, default=1, help="first epoch; --resume overrides it")
     add("--mirror", action="store_true", help="show crops as mirror images every second epoch")
+    add("--geometry", default="", metavar="ROLL,SCALE,SHIFT", help="turn crops by ROLL degrees"
+        ", scale by 1 -+ SCALE, shift by SHIFT sides, e.g. 180,0.15,0.08")  # fmt: skip
     add("--warmup", type=int, default=5, help=f"epochs at {WARMUP_FACTOR} x base lr (%(default)s)")
     add("--milestones", type=int_list, default=[48, 64], help="lr x 0.2 after these (48,64)")
     add("--ema", type=float, default=0.0, help="decay of averaged weights, e.g. 0.998; 0: none")
@@ -181,6 +184,8 @@ def check_flags(args: argparse.Namespace) -> None:
         raise fileio.InputError(f"--weight-decay {args.weight_decay}: must be at least 0")
     if not args.devices_id or min(args.devices_id) < 0:
         raise fileio.InputError("--devices-id: give numbers of GPUs, for instance 0,1")
+    if args.geometry:
+        Geometry.parse(args.geometry)
     if args.weights and args.resume not in ("", "auto"):
         raise fileio.InputError(
             "--weights and --resume: a resumed run has its own weights; give one"

@@ -39,11 +39,11 @@ class LandmarkModel:
         """The landmarks of a morphable model."""
         rows = morphable.keypoints
         return cls(
-            mean=morphable.u[rows].double().numpy().reshape(N_LANDMARKS, 3),
-            shp=morphable.w_shp[rows].double().numpy().reshape(N_LANDMARKS, 3, N_SHAPE),
-            expr=morphable.w_exp[rows].double().numpy().reshape(N_LANDMARKS, 3, N_EXPR),
-            param_mean=morphable.param_mean.double().numpy(),
-            param_std=morphable.param_std.double().numpy(),
+            mean=morphable.u[rows].double().cpu().numpy().reshape(N_LANDMARKS, 3),
+            shp=morphable.w_shp[rows].double().cpu().numpy().reshape(N_LANDMARKS, 3, N_SHAPE),
+            expr=morphable.w_exp[rows].double().cpu().numpy().reshape(N_LANDMARKS, 3, N_EXPR),
+            param_mean=morphable.param_mean.double().cpu().numpy(),
+            param_std=morphable.param_std.double().cpu().numpy(),
         )
 
     def decode(self, params: np.ndarray) -> np.ndarray:

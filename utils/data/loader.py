@@ -30,6 +30,22 @@ def read_crop(path: str | os.PathLike) -> np.ndarray:
     return image
 
 
+def read_picture(path: str | os.PathLike) -> np.ndarray:
+    """Read a training crop with its margin as (120 + 2m, 120 + 2m, 3) uint8 BGR, m >= 0.
+
+    Raises:
+        InputError: unreadable, or of another size.
+    """
+    image = fileio.read_image(path)
+    height, width = image.shape[:2]
+    if height != width or width < IMG_SIZE or width % 2:
+        raise fileio.InputError(
+            f"{path}: {width}x{height} px, expected {IMG_SIZE}x{IMG_SIZE} crops, or larger squares "
+            f"with the same margin on all sides"
+        )
+    return image
+
+
 def crop_loader(
     fetch: Callable[[list[int]], object], batches: Iterable[list[int]], workers: int
 ) -> DataLoader:

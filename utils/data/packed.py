@@ -4,8 +4,9 @@
         --list 3dmm_data/train_aug_120x120.list.train --output train.npy
     python main_train.py --root train.npy
 
-The file is a plain `.npy` array (N, 120, 120, 3) of uint8 BGR, 43 kB an image; row i is line i of
-the list; `train.json` beside it holds the hashes of the list and of the pixels.
+The file is a plain `.npy` array (N, 120, 120, 3) of uint8 BGR, 43 kB an image, or with a margin of
+m px on each side (N, 120 + 2m, 120 + 2m, 3); row i is line i of the list; `train.json` beside it
+holds the hashes of the list and of the pixels.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from tqdm import tqdm
 from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE
 
-CROP = (IMG_SIZE, IMG_SIZE, 3)
 CHUNK = 1024  # images that are read, written and hashed at a time
 ADVICE = "make it again with prepare_data.py pack"
 
@@ -34,28 +34,37 @@ def write_packed(
     """Write the crops of a list into one file, whole or not at all.
 
     Args:
-        read: name to crop (120, 120, 3) uint8 BGR.
+        read: name to crop (120 + 2m, 120 + 2m, 3) uint8 BGR, one m for all.
         names: of the list, in order.
         output: `.npy` file.
         workers: threads that read.
     Raises:
-        InputError: a crop is unreadable, or the disk has too little space.
+        InputError: a crop is unreadable or of another size, or the disk has too little space.
     """
     output = Path(output)
     if output.suffix != ".npy":
         raise fileio.InputError(f"{output}: a packed file's name ends in .npy")
     fileio.make_output_folder(output.parent)
-    needed, free = len(names) * int(np.prod(CROP)), shutil.disk_usage(output.parent).free
+    picture = read(names[0]).shape
+    needed, free = len(names) * int(np.prod(picture)), shutil.disk_usage(output.parent).free
     if needed > free:
         raise fileio.InputError(
             f"{output}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free there"
         )
     digest = hashlib.sha256()
     with fileio.whole_file(output) as temporary, ThreadPoolExecutor(max(workers, 1)) as threads:
-        shape = (len(names), *CROP)
+        shape = (len(names), *picture)
         pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
         for start in tqdm(range(0, len(names), CHUNK), desc="pack", disable=None):
-            chunk = np.stack(list(threads.map(read, names[start : start + CHUNK])))
+            part = names[start : start + CHUNK]
+            pictures = list(threads.map(read, part))
+            for name, image in zip(part, pictures, strict=True):
+                if image.shape != picture:
+                    raise fileio.InputError(
+                        f"{name}: {image.shape[1]}x{image.shape[0]} px, but {names[0]} has "
+                        f"{picture[1]}x{picture[0]}; crops of one margin can be packed"
+                    )
+            chunk = np.stack(pictures)
             pixels[start : start + CHUNK] = chunk
             digest.update(chunk)
         pixels.flush()
@@ -64,7 +73,7 @@ def write_packed(
 
 
 class PackedCrops:
-    """Crops (N, 120, 120, 3) uint8 BGR of a file, mapped into memory and read when indexed.
+    """Crops (N, 120 + 2m, 120 + 2m, 3) uint8 BGR of a file, read when indexed.
 
     Pickled, it is its path: a loading process that does not inherit this one's memory opens the
     file itself. An array would travel whole, 27 GB with the published set.
@@ -104,7 +113,9 @@ def open_packed(path: str | os.PathLike, names: list[str]) -> PackedCrops:
         pixels = PackedCrops(path)
     except (OSError, ValueError, EOFError) as error:
         raise fileio.InputError(f"{path}: not a packed file ({error}); {ADVICE}") from None
-    if pixels.shape != (len(names), *CROP) or pixels.dtype != np.uint8:
+    side = pixels.shape[1] if len(pixels.shape) == 4 else 0
+    is_whole = side >= IMG_SIZE and side % 2 == 0 and pixels.shape == (len(names), side, side, 3)
+    if not is_whole or pixels.dtype != np.uint8:
         raise fileio.InputError(f"{path}: holds {pixels.shape} {pixels.dtype}; {ADVICE}")
     return pixels
 

@@ -20,11 +20,13 @@ from torch.utils.data import DataLoader
 from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE, N_PARAMS
 from utils.data.colour_jitter import jitter_colours
-from utils.data.loader import crop_loader, read_crop
+from utils.data.loader import crop_loader, read_picture
 from utils.data.packed import hash_names, open_packed
+from utils.data.turned_crops import Geometry, Mover, Moves, cut_middle
 
 JITTER_RANGE = (0.6, 1.4)
-JITTER_STREAM, MIRROR_STREAM = 1, 2  # of random numbers, beside the order of the images
+# of random numbers, beside the order of the images
+JITTER_STREAM, MIRROR_STREAM, GEOMETRY_STREAM = 1, 2, 3
 
 
 class Batch(NamedTuple):
@@ -46,6 +48,7 @@ class Batch(NamedTuple):
 class TrainingCrops:
     """120x120 crops with their whitened parameters, in 3DDFA's files.
 
+    Pictures may show a margin around the crop, (120 + 2m) x (120 + 2m) px; labels are the crop's.
     What a batch holds depends on seed, epoch and rows only, not on workers, batches or order. A
     picture that cannot be read is reported in its batch, and another one stands in for it.
 
@@ -82,6 +85,8 @@ class TrainingCrops:
         self.factors, self.order = self._draw_jitter(epoch=0)
         self.mirrored_params_w: torch.Tensor | None = None  # (N, 62) with mirror images
         self.is_mirrored = np.zeros(len(self), bool)
+        self.geometry: tuple[Geometry, Mover] | None = None
+        self.moves: Moves | None = None  # of this epoch, with a geometry
 
     def __len__(self) -> int:
         return len(self.names)
@@ -96,13 +101,25 @@ class TrainingCrops:
         other.mirrored_params_w = mirrored_params_w
         return other.at_epoch(0)
 
+    def with_geometry(self, geometry: Geometry, mover: Mover) -> TrainingCrops:
+        """The same crops, turned, scaled and shifted at random, anew in every epoch.
+
+        Args:
+            geometry: how far.
+            mover: of the targets' face model and whitening.
+        """
+        other = copy.copy(self)
+        other.geometry = (geometry, mover)
+        return other.at_epoch(0)
+
     def batch(self, rows: list[int]) -> Batch:
-        """Read, mirror and jitter the images of these rows.
+        """Read, mirror, move and jitter the images of these rows.
 
         Raises:
             InputError: none of them is readable.
         """
         images = np.empty((len(rows), IMG_SIZE, IMG_SIZE, 3), np.uint8)
+        params_w = self._targets(torch.tensor(rows))  # (B, 62)
         readable, unreadable = [], []  # places in the batch, error lines
         for place, row in enumerate(rows):
             try:
@@ -112,6 +129,12 @@ class TrainingCrops:
                 continue
             if self.is_mirrored[row]:
                 image = cv2.flip(image, 1)
+            if self.moves is None:
+                image = cut_middle(image)
+            else:
+                mover, label = self.geometry[1], params_w[place].numpy()
+                image, label = mover.move(image, label, self.moves, row)
+                params_w[place] = torch.from_numpy(label)
             images[place] = jitter_colours(image, self.factors[row], self.order[row])
             readable.append(place)
         if not readable:
@@ -121,7 +144,8 @@ class TrainingCrops:
             missing = np.setdiff1d(np.arange(len(rows)), readable)
             stand_ins = np.resize(readable, len(missing))
             images[missing], rows[missing] = images[stand_ins], rows[stand_ins]
-        return Batch(torch.from_numpy(images), self._targets(rows), rows, unreadable)
+            params_w[missing] = params_w[stand_ins]
+        return Batch(torch.from_numpy(images), params_w, rows, unreadable)
 
     def _targets(self, rows: torch.Tensor) -> torch.Tensor:
         """Whitened parameters (B, 62) of rows (B,) as they are shown in this epoch."""
@@ -131,12 +155,14 @@ class TrainingCrops:
         return torch.where(is_mirrored, self.mirrored_params_w[rows], self.params_w[rows])
 
     def read(self, row: int) -> np.ndarray:
-        """The crop as it is stored, (120, 120, 3) uint8 BGR.
+        """The crop as it is stored, with its margin, (120 + 2m, 120 + 2m, 3) uint8 BGR.
 
         Raises:
             InputError: unreadable, or of another size.
         """
-        return read_crop(self.root / self.names[row]) if self.pixels is None else self.pixels[row]
+        if self.pixels is None:
+            return read_picture(self.root / self.names[row])
+        return self.pixels[row]
 
     def fingerprint(self) -> str:
         """SHA-256 of names and targets: a run can go on only with the data it began with."""
@@ -145,9 +171,13 @@ class TrainingCrops:
         return digest.hexdigest()
 
     def at_epoch(self, epoch: int) -> TrainingCrops:
-        """The same crops with jitter and mirror images of another epoch; the rest is shared."""
+        """The same crops with jitter, mirror images and moves of another epoch; the rest is
+        shared."""
         other = copy.copy(self)
         other.factors, other.order = self._draw_jitter(epoch)
+        if self.geometry is not None:
+            rng = np.random.default_rng((self.seed, epoch, GEOMETRY_STREAM))
+            other.moves = Moves.sample(len(self), self.geometry[0], rng)
         if self.mirrored_params_w is not None:
             first = np.random.default_rng((self.seed, MIRROR_STREAM)).integers(2, size=len(self))
             other.is_mirrored = (first + epoch) % 2 == 1

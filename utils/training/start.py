@@ -16,8 +16,10 @@ from synergynet.morphable_folder import WHITENING_FILE, read_whitening
 from utils.data import evaluation_crops
 from utils.data.evaluation_crops import AFLW2000_FOLDER, OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.folders import default_morphable_folder
+from utils.data.landmark_model import LandmarkModel
 from utils.data.mirror import mirror_targets
 from utils.data.training_crops import TrainingCrops
+from utils.data.turned_crops import Geometry, Mover
 from utils.inference.loading import lacks_whitening
 
 WHITENING_TOLERANCE = 1e-3  # of a parameter's spread; rounding leaves far less
@@ -87,6 +89,9 @@ def load_crops(args: argparse.Namespace, model: SynergyNet) -> TrainingCrops:
         )
     if args.mirror:
         crops = crops.with_mirror_images(mirror_targets(crops.params_w, model))
+    if args.geometry:
+        mover = Mover(LandmarkModel.of(model), model.param_mean.cpu(), model.param_std.cpu())
+        crops = crops.with_geometry(Geometry.parse(args.geometry), mover)
     return crops
 
 

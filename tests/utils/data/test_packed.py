@@ -12,7 +12,7 @@ import torch
 import prepare_data
 from synergynet import fileio
 from utils.data import packed
-from utils.data.loader import read_crop
+from utils.data.loader import read_crop, read_picture
 from utils.data.training_crops import Batch, TrainingCrops, training_loader
 
 NAMES = [f"{i}.png" for i in range(5)]
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     """Five random crops, their list and targets."""
     rng = np.random.default_rng(0)
     for name in NAMES:
-        fileio.write_image(tmp_path / name, rng.integers(0, 256, packed.CROP, np.uint8))
+        fileio.write_image(tmp_path / name, rng.integers(0, 256, (120, 120, 3), np.uint8))
     fileio.write_list(tmp_path / "crops.list", NAMES)
     fileio.write_array(tmp_path / "params.npy", rng.standard_normal((5, 62)).astype(np.float32))
     return tmp_path
@@ -89,7 +89,22 @@ def test_a_full_disk_is_told_before_any_work(folder, monkeypatch):
     usage = packed.shutil.disk_usage(folder)._replace(free=1000)
     monkeypatch.setattr(packed.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(fileio.InputError, match=r"c\.npy: needs 0\.0 GB"):
-        packed.write_packed(lambda _: 1 / 0, NAMES, folder / "c.npy", 1)
+        packed.write_packed(lambda _: np.zeros((120, 120, 3), np.uint8), NAMES, folder / "c.npy", 1)
+
+
+def test_margins_are_packed_if_they_are_all_the_same(folder):
+    for name in NAMES:
+        picture = np.random.default_rng(len(name)).integers(0, 256, (140, 140, 3), np.uint8)
+        fileio.write_image(folder / name, picture)
+    flags = ["pack", "--root", folder, "--list", folder / "crops.list", "--output"]
+    arguments = [str(flag) for flag in (*flags, folder / "c.npy", "--workers", 1)]
+    args = prepare_data.get_args_parser().parse_args(arguments)
+    assert fileio.run_command(prepare_data.main, args) == 0
+    crops = TrainingCrops(folder / "c.npy", folder / "crops.list", folder / "params.npy")
+    np.testing.assert_array_equal(crops.read(4), picture)
+    fileio.write_image(folder / NAMES[2], picture[10:-10, 10:-10])
+    with pytest.raises(fileio.InputError, match=r"2\.png: 120x120 px, but 0\.png has 140x140"):
+        packed.write_packed(lambda name: read_picture(folder / name), NAMES, folder / "d.npy", 1)
 
 
 def test_the_name_ends_in_npy(folder):
