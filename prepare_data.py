@@ -35,6 +35,7 @@ LEAST = {
     "--seed": 0,
     "--workers": 0,
     "--augment": 1,
+    "--margin": 0,
     "--check": 0,
 }  # of the numeric flags
 
@@ -211,10 +212,21 @@ def add_open_model(commands: argparse._SubParsersAction) -> None:
 def synthetic(args: argparse.Namespace) -> int:
     """Synthetic faces with exact labels: a training set, or a test set of other people."""
     from utils.data.evaluation_crops import LIST
-    from utils.synthetic.sets import TRAINING_PARAMS, write_test_set, write_training_set
+    from utils.synthetic.sets import (
+        MOST_MARGIN_PX,
+        TRAINING_PARAMS,
+        write_test_set,
+        write_training_set,
+    )
 
+    if args.test_set and args.margin:
+        raise InputError("--margin: test sets have none; leave it out")
+    if args.margin > MOST_MARGIN_PX:
+        raise InputError(f"--margin {args.margin}: must be at most {MOST_MARGIN_PX}")
     require_new(Path(args.output), LIST if args.test_set else TRAINING_PARAMS)  # written last
-    write = write_test_set if args.test_set else write_training_set
+    write = write_test_set
+    if not args.test_set:
+        write = functools.partial(write_training_set, margin_px=args.margin)
     folder = args.morphable or OPEN_FOLDER
     errors = write(
         folder, args.output, args.count, args.seed, args.workers, args.assets, args.without
@@ -238,6 +250,13 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
         "--test-set",
         action="store_true",
         help="held-out people in AFLW2000-3D's files instead of a training set",
+    )
+    parser.add_argument(
+        "--margin",
+        type=int,
+        default=0,
+        help="px that training pictures show around the crop; main_train.py --geometry turns, "
+        "shifts and scales such crops (default: %(default)s)",
     )
     parser.add_argument(
         "--morphable", help="open morphable model with its head (default: 3dmm_data/open)"

@@ -35,6 +35,7 @@ class Generator:
         held_out: draw the held-out people and exact crops of a test set.
         wardrobe: MakeHuman's assets; without them everything is painted.
         without: names of INGREDIENTS, of what the pictures are to lack.
+        margin_px: what pictures show beyond each side of the crop, for `--geometry`.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Generator:
         held_out: bool = False,
         wardrobe: Wardrobe | None = None,
         without: Sequence[str] = (),
+        margin_px: int = 0,
     ):
         self.head = head
         basis = np.concatenate([head.w_shp, head.w_exp], 2).reshape(-1, N_SHAPE + N_EXPR)
@@ -56,7 +58,7 @@ class Generator:
             self.labels = dataclasses.replace(self.labels, exact_crops=0.0)
         self._in_perspective = PERSPECTIVE not in without
         staged = [name for name in without if name in WITHOUT]
-        self.studio = Studio(head, self.labels.landmark_mean, wardrobe, staged)
+        self.studio = Studio(head, self.labels.landmark_mean, wardrobe, staged, margin_px)
 
     def head_verts(self, params: np.ndarray) -> np.ndarray:
         """The whole head (N, 3), micrometres in the model frame.
@@ -83,7 +85,7 @@ class Generator:
         return Shot(shot.params, shot.params[N_POSE:], shot.params[POSE].reshape(3, 4))
 
     def render(self, shot: Shot, rng: np.random.Generator) -> np.ndarray:
-        """The picture (120, 120, 3) uint8 BGR of a random scene."""
+        """The picture (120, 120, 3) uint8 BGR of a random scene, with its margin."""
         return self.studio.render(self.head_verts(shot.face), shot.camera, rng)
 
 
@@ -94,6 +96,7 @@ class GeneratorSource(NamedTuple):
     held_out: bool
     assets: Path | None
     without: tuple[str, ...]
+    margin_px: int = 0
 
     @classmethod
     def of(
@@ -102,13 +105,14 @@ class GeneratorSource(NamedTuple):
         held_out: bool,
         assets: str | os.PathLike | None,
         without: Sequence[str],
+        margin_px: int = 0,
     ) -> GeneratorSource:
         if unknown := [name for name in without if name not in INGREDIENTS]:
             raise fileio.InputError(
                 f"--without {unknown[0]}: no such ingredient; choose from {', '.join(INGREDIENTS)}"
             )
         assets = None if assets is None else Path(assets)
-        return cls(Path(folder), held_out, assets, tuple(without))
+        return cls(Path(folder), held_out, assets, tuple(without), margin_px)
 
 
 @functools.lru_cache(maxsize=2)  # once a process
@@ -118,4 +122,4 @@ def load_generator(source: GeneratorSource) -> Generator:
     if source.assets is not None:
         base_vertices = fileio.read_array(source.folder / BASE_VERTICES, (len(head.mean),))
         wardrobe = load_wardrobe(source.assets, head, base_vertices)
-    return Generator(head, morphable, source.held_out, wardrobe, source.without)
+    return Generator(head, morphable, source.held_out, wardrobe, source.without, source.margin_px)

@@ -46,6 +46,7 @@ TRAINING_IMAGES = "train_aug_120x120"
 TRAINING_LIST = "train_aug_120x120.list.train"
 TRAINING_PARAMS = "param_all_norm_v201.pkl"
 JPEG_QUALITY = 95
+MOST_MARGIN_PX = 100  # around a crop
 PHOTO_SIZE = 450  # px, of AFLW2000-3D's photos
 AFLW2000_YAW_COUNTS = (1312, 383, 305)  # images with |yaw| in [0, 30], (30, 60], (60, 90] degrees
 
@@ -93,6 +94,7 @@ def write_training_set(
     workers: int = 0,
     assets: str | os.PathLike | None = None,
     without: Sequence[str] = (),
+    margin_px: int = 0,
 ) -> np.ndarray:
     """Write a training set in 3DDFA's files: pictures, their list, whitened parameters.
 
@@ -106,11 +108,12 @@ def write_training_set(
         workers: processes; 0 draws in this one. The pictures do not depend on it.
         assets: folder of MakeHuman's assets to dress the heads in.
         without: names of INGREDIENTS, of what the pictures are to lack; nothing else changes.
+        margin_px: what pictures show beyond each side of the crop; the labels stay the crop's.
     Returns:
         (count,) NME, percent, of the labels' landmarks from those drawn.
     """
     morphable = load_morphable(morphable_folder)
-    source = GeneratorSource.of(morphable_folder, held_out=False, assets=assets, without=without)
+    source = GeneratorSource.of(morphable_folder, False, assets, without, margin_px)
     load_generator(source)  # complains before anything is written
     output = fileio.make_output_folder(output)
     images = fileio.make_output_folder(output / TRAINING_IMAGES)

@@ -11,11 +11,14 @@ import pytest
 from synergynet.drawing.rasterize import rasterize
 from synergynet.geometry.parameters import IMG_SIZE, POSE
 from utils.data.folders import OPEN_FOLDER
+from utils.data.turned_crops import cut_middle
 from utils.synthetic.head import load_head
 from utils.synthetic.pictures import Generator
 from utils.synthetic.portrait import studio as studio_module
 from utils.synthetic.portrait.appearance import Look
+from utils.synthetic.portrait.camera import cut_off
 from utils.synthetic.portrait.geometry import project_to_crop
+from utils.synthetic.portrait.scenery import OCCLUDERS, occlude
 from utils.synthetic.portrait.surface import CANVAS, SUPERSAMPLING
 
 DOT_PX = 0.3  # the centroid of a dot that the nose's curve hides in part
@@ -64,7 +67,7 @@ def test_dot_on_the_nose_is_where_the_camera_puts_it(generator, monkeypatch, see
     )
     black = np.zeros((IMG_SIZE, IMG_SIZE, 3), np.float32)
     monkeypatch.setattr(studio, "shade", shade)
-    monkeypatch.setattr(studio_module, "background", lambda rng: black)
+    monkeypatch.setattr(studio_module, "background", lambda rng, margin_px: black)
     monkeypatch.setattr(studio_module, "photograph", lambda picture, rng: picture)
     picture = studio.draw(verts, camera, scene)[..., 0]
     rows, columns = np.mgrid[0:IMG_SIZE, 0:IMG_SIZE] + 0.5
@@ -117,3 +120,44 @@ def test_faces_stand_out_from_their_background(generator):
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         spread.append(grey[30:90, 30:90].std())
     assert np.median(spread) > 15
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_margin_shows_more_of_the_same(generator, morphable, monkeypatch, seed):
+    # of the painted head alone; light at the crop's edge sees more of the head
+    def background(rng, margin_px=0):
+        return np.zeros(2 * (IMG_SIZE + 2 * margin_px,) + (3,), np.float32)
+
+    monkeypatch.setattr(studio_module, "background", background)
+    without = ("faults", "occluders", "borders")
+    pictures = []
+    for margin_px in (0, 30):
+        wide = Generator(generator.head, morphable, without=without, margin_px=margin_px)
+        picture, params = wide.draw(np.random.default_rng(seed))
+        pictures.append(cut_middle(picture).astype(float))
+    assert picture.shape == (180, 180, 3)
+    assert picture[:30].any() or picture[-30:].any()
+    np.testing.assert_array_equal(params, generator.draw(np.random.default_rng(seed))[1])
+    off = np.abs(pictures[0] - pictures[1]).max(-1)
+    assert np.median(off) <= 1
+    assert (off > 20).mean() < 0.02
+
+
+@pytest.mark.parametrize("occluder", OCCLUDERS)
+def test_a_margin_leaves_what_hides_the_face_where_it_is(occluder):
+    colour = np.array([0.2, 0.4, 0.6])
+    small, large = (
+        occlude(np.zeros((size, size, 3), np.float32), occluder, colour, np.random.default_rng(1))
+        for size in (IMG_SIZE, 180)
+    )
+    off = np.abs(cut_middle(large) - small).mean()  # lines end at other fractions of a pixel
+    assert off < 0.01 * small.mean()
+    assert small.mean() > 0
+
+
+def test_borders_reach_into_the_crop_as_far_as_without_a_margin():
+    for seed in range(20):
+        small, large = (np.ones((size, size, 3), np.uint8) for size in (IMG_SIZE, 180))
+        cut_off(small, np.random.default_rng(seed))
+        cut_off(large, np.random.default_rng(seed))
+        np.testing.assert_array_equal(cut_middle(large), small)

@@ -102,3 +102,13 @@ def test_a_missing_model_is_one_clear_line(tmp_path, capsys):
     assert error.startswith(f"error: {tmp_path / 'none'}: no morphable model here")
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"), [(["--margin", "101"], "at most 100"), (["--margin", "-1"], "--margin"),
+                        (["--margin", "9", "--test-set"], "test sets have none")]
+)  # fmt: skip
+def test_margins_that_cannot_be(flags, text, capsys):
+    args = get_args_parser().parse_args(["synthetic", "--count", "1", *flags])
+    assert run_command(main, args) == 2
+    assert text in capsys.readouterr().err

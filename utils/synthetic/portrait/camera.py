@@ -16,9 +16,9 @@ def photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Camera and file: blur, vignette, exposure, colours, tone curve, noise, sharpening, JPEG.
 
     Args:
-        picture: (120, 120, 3) linear BGR.
+        picture: (120, 120, 3) linear BGR, with any margin more on each side.
     Returns:
-        (120, 120, 3) uint8.
+        As large, uint8.
     """
     picture = _blur(picture, rng)
     exposure = rng.uniform(0.13, 0.36) / _brightness(picture)
@@ -26,12 +26,12 @@ def photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     cast = rng.normal(0, 0.06 if rng.random() < 0.85 else 0.22, 3).astype(np.float32)
     picture = picture * (exposure ** rng.uniform(0.4, 0.9) * wrong * np.exp(cast))
     if rng.random() < 0.2:
-        picture *= _vignette(rng)
+        picture *= _vignette(rng, len(picture))
     picture = _fade(picture, rng)
     picture = _tone(picture, 1 / GAMMA * rng.uniform(0.85, 1.15))
     contrast = rng.uniform(1.0, 1.5) if rng.random() < 0.85 else rng.uniform(0.5, 1.7)
     picture = (picture - 0.45) * contrast + rng.normal(0.45, 0.02)
-    picture += _grain(rng) * rng.gamma(1.5, 0.008)
+    picture += _grain(rng, len(picture)) * rng.gamma(1.5, 0.008)
     if rng.random() < 0.4:  # as cameras do
         picture += rng.uniform(0.3, 1.3) * (picture - cv2.GaussianBlur(picture, (0, 0), 1))
     result = _quantise(picture)
@@ -48,7 +48,8 @@ def photograph_perfectly(picture: np.ndarray) -> np.ndarray:
 
 
 def _brightness(picture: np.ndarray) -> float:
-    return picture[24:96, 24:96].mean() + 0.02
+    middle = slice(len(picture) // 2 - 36, len(picture) // 2 + 36)
+    return picture[middle, middle].mean() + 0.02
 
 
 def _tone(picture: np.ndarray, gamma: float) -> np.ndarray:
@@ -60,10 +61,10 @@ def _quantise(picture: np.ndarray) -> np.ndarray:
     return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-def _grain(rng: np.random.Generator) -> np.ndarray:
-    """(120, 120, 3) noise of unit deviation."""
-    y, x = rng.integers(0, 2 * IMG_SIZE, 2)
-    return _grain_table()[y : y + IMG_SIZE, x : x + IMG_SIZE]
+def _grain(rng: np.random.Generator, size: int) -> np.ndarray:
+    """(size, size, 3) noise of unit deviation; size below 360."""
+    y, x = rng.integers(0, 3 * IMG_SIZE - size, 2)
+    return _grain_table()[y : y + size, x : x + size]
 
 
 @functools.lru_cache(maxsize=1)
@@ -87,15 +88,17 @@ def _blur(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         cv2.line(path, *(np.rint(5 + side * reach).astype(int) for side in (-1, 1)), 1, 1)
         return cv2.filter2D(picture, -1, path / path.sum(), borderType=cv2.BORDER_REPLICATE)
     if kind < 0.67:
-        small = int(rng.uniform(36, 100))
+        size = len(picture)
+        small = int(rng.uniform(36, 100) * (size / IMG_SIZE))
         picture = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
-        return cv2.resize(picture, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR)
     return picture
 
 
-def _vignette(rng: np.random.Generator) -> np.ndarray:
-    """(120, 120, 1) light that falls off from somewhere."""
-    across = np.linspace(-1, 1, IMG_SIZE, dtype=np.float32)
+def _vignette(rng: np.random.Generator, size: int) -> np.ndarray:
+    """(size, size, 1) light that falls off from somewhere."""
+    edge = (size - 1) / (IMG_SIZE - 1)  # 1 at the crop's
+    across = np.linspace(-edge, edge, size, dtype=np.float32)
     x, y = across - rng.normal(0, 0.4), across[:, None] - rng.normal(0, 0.4)
     return (1 / (1 + rng.uniform(0.1, 0.8) * (x**2 + y**2)))[..., None].astype(np.float32)
 
@@ -114,8 +117,15 @@ def _fade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def cut_off(picture: np.ndarray, rng: np.random.Generator) -> None:
-    """Blacken what lies outside the photo at one or two sides, in place, as crops are cut."""
+    """Blacken what lies outside the photo at one or two sides, in place, as crops are cut.
+
+    Args:
+        picture: (120, 120, 3), with any margin more on each side.
+        rng: makes every choice.
+    """
+    size = len(picture)
     for most in (0.3, 0.1)[: rng.integers(1, 3)]:
         side, depth = rng.integers(4), int(rng.uniform(2, most * IMG_SIZE))
+        depth += (size - IMG_SIZE) // 2
         rows = picture if side < 2 else picture.swapaxes(0, 1)
-        rows[slice(0, depth) if side % 2 else slice(IMG_SIZE - depth, None)] = 0
+        rows[slice(0, depth) if side % 2 else slice(size - depth, None)] = 0

@@ -95,13 +95,16 @@ class HeadGeometry:
         """Angle (...) of canonical points (..., 3) about the head's axis, 0 straight ahead."""
         return np.arctan2(canonical[..., 0], canonical[..., 2] - self.axis_z)
 
-    def see(self, verts_model: np.ndarray, camera: np.ndarray, look: Look) -> Surface:
+    def see(
+        self, verts_model: np.ndarray, camera: np.ndarray, look: Look, size: int = CANVAS
+    ) -> Surface:
         """Put hair and clothes on a head and rasterise it.
 
         Args:
             verts_model: the head's own vertices, micrometres, (., 3).
             camera: (4, 4), or a pose block (3, 4); crop px, y up.
             look: hair style.
+            size: of the canvas, px.
         """
         px_per_mm = float(np.linalg.norm(camera[2, :3])) * 1000  # in the plane of depth 0
         has_sheet = look.has_hair and look.has_sheet
@@ -110,9 +113,9 @@ class HeadGeometry:
             verts[self._scalp] += self._outward * (1000 * self._hair_thickness(look))[:, None]
         verts = project_to_crop(camera, verts) * np.float32(SUPERSAMPLING)  # canvas px
         areas = self._areas(verts)
-        worn = self._find_visible(verts, areas, has_sheet)
+        worn = self._find_visible(verts, areas, has_sheet, size)
         triangles = self._triangles.take(worn, 0)
-        triangle, weights, depth = rasterize_triangles(verts, triangles, CANVAS, CANVAS)
+        triangle, weights, depth = rasterize_triangles(verts, triangles, size, size)
 
         mask = triangle >= 0
         index = np.flatnonzero(mask)
@@ -178,7 +181,9 @@ class HeadGeometry:
         wave = np.sin(canonical @ look.hair_wave + look.hair_phase).mean(1)
         return (share * look.hair_thickness * (1 + look.hair_curl * wave)).astype(np.float32)
 
-    def _find_visible(self, verts: np.ndarray, areas: np.ndarray, has_sheet: bool) -> np.ndarray:
+    def _find_visible(
+        self, verts: np.ndarray, areas: np.ndarray, has_sheet: bool, size: int
+    ) -> np.ndarray:
         """Ids of the triangles that face the viewer, cover pixels of the canvas and are worn.
 
         `verts` (N, 3) are in canvas px, `areas` (T, 3) the result of `_areas`.
@@ -187,7 +192,7 @@ class HeadGeometry:
         if not has_sheet:
             facing &= ~self._is_sheet
         facing = np.flatnonzero(facing)
-        return facing[cover_pixels(verts[:, :2].T, self._corners.take(facing, 1), CANVAS)]
+        return facing[cover_pixels(verts[:, :2].T, self._corners.take(facing, 1), size)]
 
     def _areas(self, verts: np.ndarray) -> np.ndarray:
         """Normals (T, 3) of the triangles, as long as twice their area: x right, y down, z towards

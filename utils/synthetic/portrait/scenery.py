@@ -18,13 +18,15 @@ _BACKDROPS, _BACKDROP_SIZE = 128, 200
 OCCLUDERS = {"hand": 0.05, "microphone": 0.03, "strands": 0.06, "shapes": 0.1}  # how often
 
 
-def background(rng: np.random.Generator) -> np.ndarray:
-    """(120, 120, 3) linear: part of a backdrop, tinted, sometimes with somebody else's head."""
+def background(rng: np.random.Generator, margin_px: int = 0) -> np.ndarray:
+    """(120, 120, 3) linear, with a margin more on each side: part of a backdrop, tinted, sometimes
+    with somebody else's head."""
     picture = _backdrops()[rng.integers(_BACKDROPS)]
     size = int(rng.uniform(0.5, 1) * _BACKDROP_SIZE)
     y, x = rng.integers(0, _BACKDROP_SIZE - size + 1, 2)
     picture = picture[y : y + size, x : x + size].astype(np.float32)
-    picture = cv2.resize(picture, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_LINEAR)
+    shown = 2 * (IMG_SIZE + 2 * margin_px,)
+    picture = cv2.resize(picture, shown, interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.5:
         picture = np.ascontiguousarray(picture[:, ::-1])
     if rng.random() < 0.12:
@@ -69,10 +71,14 @@ def _draw_backdrop(rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_shape(
-    picture: np.ndarray, colour: np.ndarray, size: float, rng: np.random.Generator
+    picture: np.ndarray,
+    colour: np.ndarray,
+    size: float,
+    rng: np.random.Generator,
+    margin_px: int = 0,
 ) -> None:
-    """An ellipse, a polygon or a line somewhere."""
-    x, y = (int(v) for v in rng.uniform(-10, len(picture) + 10, 2))
+    """An ellipse, a polygon or a line somewhere, but not in the margin."""
+    x, y = (int(v) for v in rng.uniform(margin_px - 10, len(picture) - margin_px + 10, 2))
     paint = _paint(colour)
     kind = rng.integers(4)
     if kind == 0:
@@ -92,7 +98,7 @@ def _draw_shape(
 def _draw_other_head(picture: np.ndarray, rng: np.random.Generator) -> None:
     """Somebody else's head with hair, well off the middle."""
     turn, size = rng.uniform(0, 2 * np.pi), rng.uniform(15, 45)
-    middle = IMG_SIZE / 2 + (45 + size / 2) * np.array([np.cos(turn), np.sin(turn)])
+    middle = len(picture) / 2 + (45 + size / 2) * np.array([np.cos(turn), np.sin(turn)])
     tilt = rng.normal(0, 20)
     skin = _skin(rng)
     hair = linear(rng.uniform(10, 120) + rng.normal(0, 12, 3))
@@ -118,14 +124,14 @@ def occlude(
     """Hide part of the face.
 
     Args:
-        picture: (120, 120, 3). Not modified.
+        picture: (120, 120, 3), with any margin more on each side. Not modified.
         occluder: one of OCCLUDERS.
         hair: (3,) the person's hair colour.
         rng: makes every choice.
     Returns:
-        (120, 120, 3).
+        As large as `picture`.
     """
-    over = picture.copy()
+    over, margin_px = picture.copy(), _margin_px(picture)
     if occluder == "hand":
         _draw_hand(over, rng)
     elif occluder == "microphone":
@@ -135,7 +141,8 @@ def occlude(
     else:
         for _ in range(rng.integers(1, 3)):
             colour = _skin(rng) if rng.random() < 0.3 else linear(rng.uniform(5, 240, 3))
-            _draw_shape(over, colour * rng.uniform(0.3, 1), rng.uniform(12, 45), rng)
+            colour = colour * rng.uniform(0.3, 1)
+            _draw_shape(over, colour, rng.uniform(12, 45), rng, margin_px)
     return over
 
 
@@ -145,7 +152,7 @@ def _draw_hand(picture: np.ndarray, rng: np.random.Generator) -> None:
     turn = rng.uniform(0, 2 * np.pi)
     along = np.array([np.cos(turn), np.sin(turn)])
     across = np.array([-along[1], along[0]])
-    tip = IMG_SIZE / 2 + rng.uniform(-28, 28, 2)  # of the longest finger
+    tip = len(picture) / 2 + rng.uniform(-28, 28, 2)  # of the longest finger
     width = rng.uniform(7, 11)
     spread = rng.uniform(-0.15, 0.35)
     palm = tip - along * width * rng.uniform(3.2, 5)
@@ -162,7 +169,7 @@ def _draw_hand(picture: np.ndarray, rng: np.random.Generator) -> None:
 def _draw_microphone(picture: np.ndarray, rng: np.random.Generator) -> None:
     """A dark ball with a handle that comes from below."""
     size = rng.uniform(14, 26)
-    at = np.array([IMG_SIZE / 2 + rng.normal(0, 18), rng.uniform(70, 105)])
+    at = np.array([IMG_SIZE / 2 + rng.normal(0, 18), rng.uniform(70, 105)]) + _margin_px(picture)
     to = at + np.array([rng.normal(0, 60), 120])
     grey = linear(rng.uniform(8, 90) + rng.normal(0, 5, 3))
     _draw_limb(picture, np.stack([at, (at + to) / 2, to]), 0.55 * size, grey * 0.7, rng)
@@ -195,9 +202,14 @@ def _draw_strands(picture: np.ndarray, colour: np.ndarray, rng: np.random.Genera
     lengths, tones = rng.uniform(0.4, 1, count), rng.uniform(0.4, 1.4, count)
     fanned = end + shifts * 1.5 + rng.normal(0, 2, (count, 2))
     paths = smooth_curve(np.stack([start + 0.5 * shifts, bow + shifts, fanned], 1), 16)
+    paths = paths + np.float32(_margin_px(picture))
     for path, length, tone in zip(paths, lengths, tones, strict=True):
         line, paint = fixed_point(path[: int(16 * length)]), _paint(colour * tone)
         cv2.polylines(picture, [line], False, paint, 1, cv2.LINE_AA, SHIFT)
+
+
+def _margin_px(picture: np.ndarray) -> int:
+    return (len(picture) - IMG_SIZE) // 2
 
 
 def _skin(rng: np.random.Generator) -> np.ndarray:

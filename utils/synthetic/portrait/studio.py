@@ -17,7 +17,7 @@ from utils.synthetic.portrait.light import Lights, illuminate
 from utils.synthetic.portrait.paint import Painter
 from utils.synthetic.portrait.scene import WITHOUT, Scene
 from utils.synthetic.portrait.scenery import background, occlude
-from utils.synthetic.portrait.surface import CANVAS, Surface, put_pixels
+from utils.synthetic.portrait.surface import CANVAS, SUPERSAMPLING, Surface, put_pixels
 from utils.synthetic.portrait.wardrobe import Outfit, Wardrobe, dress, put_over
 
 
@@ -29,6 +29,7 @@ class Studio:
         landmarks: (68, 3) of its mean face, micrometres.
         wardrobe: textures and meshes to wear; without it everything is painted.
         without: names in `scene.WITHOUT`, of what pictures are to lack.
+        margin_px: what pictures show beyond each side of the crop.
     """
 
     def __init__(
@@ -37,7 +38,9 @@ class Studio:
         landmarks: np.ndarray,
         wardrobe: Wardrobe | None = None,
         without: Sequence[str] = (),
+        margin_px: int = 0,
     ):
+        self._margin_px = margin_px
         self._wardrobe = wardrobe
         self._without = [WITHOUT[name] for name in without]
         self.geometry = HeadGeometry(head, landmarks)
@@ -65,22 +68,25 @@ class Studio:
                 pose block (3, 4) of real parameters; crop px, y up.
             scene: what is seen; its generators are drawn from.
         Returns:
-            (120, 120, 3) uint8 BGR.
+            (120, 120, 3) uint8 BGR, with the margin more on each side.
         """
         look, outfit, lights = scene.look, scene.outfit, scene.lights
-        surface = self.geometry.see(verts_model, camera, look)
+        camera, size = self._widen(camera), CANVAS + int(2 * SUPERSAMPLING * self._margin_px)
+        surface = self.geometry.see(verts_model, camera, look, size)
         garments = outfit.garments if outfit else []
         layers, surface = dress(garments, verts_model, camera, lights, surface)
-        canvas = np.zeros((CANVAS * CANVAS, 4), np.float32)  # linear BGR, premultiplied, and alpha
+        canvas = np.zeros((size * size, 4), np.float32)  # linear BGR, premultiplied, and alpha
         solid = np.ones((len(surface.index), 4), np.float32)
         solid[:, :3] = self.shade(surface, look, outfit, lights, scene.paint).T
         put_pixels(canvas, surface.index, solid)
-        picture = canvas.reshape(CANVAS, CANVAS, 4)  # the same memory
+        picture = canvas.reshape(size, size, 4)  # the same memory
         if look.glasses is not None:
             put_on_glasses(picture, surface, self.geometry, verts_model, camera, look.glasses)
         put_over(canvas, layers)
-        picture = cv2.resize(picture, (IMG_SIZE, IMG_SIZE), interpolation=cv2.INTER_AREA)
-        picture = picture[..., :3] + (1 - picture[..., 3:]) * background(scene.surroundings)
+        shown = 2 * (IMG_SIZE + 2 * self._margin_px,)
+        picture = cv2.resize(picture, shown, interpolation=cv2.INTER_AREA)
+        behind = background(scene.surroundings, self._margin_px)
+        picture = picture[..., :3] + (1 - picture[..., 3:]) * behind
         if scene.occluder is not None:
             picture = occlude(picture, scene.occluder, look.hair_colour, scene.cover)
         if scene.has_faults:
@@ -90,6 +96,14 @@ class Studio:
         if scene.has_border:
             cut_off(picture, scene.border)
         return picture
+
+    def _widen(self, camera: np.ndarray) -> np.ndarray:
+        """The camera into the crop and its margin: x + m, and y up, from 121 - y down, - m."""
+        shift = np.array([self._margin_px, -self._margin_px], camera.dtype)
+        widened = camera.copy()
+        last = camera[3] if len(camera) == 4 else np.array([0, 0, 0, 1], camera.dtype)
+        widened[:2] += shift[:, None] * last
+        return widened
 
     def shade(
         self,

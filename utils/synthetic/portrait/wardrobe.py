@@ -15,7 +15,7 @@ from utils.synthetic.head import SKIN
 from utils.synthetic.portrait.appearance import Look, linear
 from utils.synthetic.portrait.geometry import project_to_crop
 from utils.synthetic.portrait.light import Lights
-from utils.synthetic.portrait.surface import CANVAS, SKIN_PULL, SUPERSAMPLING, Surface, put_pixels
+from utils.synthetic.portrait.surface import SKIN_PULL, SUPERSAMPLING, Surface, put_pixels
 
 _LINEAR = linear(np.arange(256))
 _TOLERANCE_MM = 1.5  # hair that lies this much under the skin is drawn
@@ -222,7 +222,8 @@ def dress(
         hidden = shown & (blockers > blocker_mm)
         if hidden.sum() < _MOST_HIDDEN * shown.sum():
             layers, blocker_mm = layers + added, blockers
-    return layers, dataclasses.replace(surface, blocker_mm=blocker_mm.reshape(CANVAS, CANVAS))
+    blocker_mm = blocker_mm.reshape(surface.blocker_mm.shape)
+    return layers, dataclasses.replace(surface, blocker_mm=blocker_mm)
 
 
 def _drape(
@@ -235,22 +236,22 @@ def _drape(
     blocker_mm: np.ndarray,
 ) -> tuple[list[Layer], np.ndarray]:
     """The layers of one garment before what is in the way (C * C), and what is then."""
-    blocker_mm = blocker_mm.copy()
+    blocker_mm, size = blocker_mm.copy(), len(surface.mask)
     worn = garment.follow @ verts_model + garment.offset  # (A, 3)
     verts = project_to_crop(camera, worn) * SUPERSAMPLING
     outward = verts - verts.mean(0)  # hair stands away from the head: smoother than the normals
     outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-6  # of its strips
     brightness = lights.brightness(outward.T) / _MOST_BRIGHTNESS
     attributes = np.column_stack([garment.uv, brightness.clip(0, 1)])
-    column, row = verts[:, :2].clip(0, CANVAS - 1).astype(np.int32).T
-    behind_mm = blocker_mm[row * CANVAS + column] - verts[:, 2] * surface.mm_px
+    column, row = verts[:, :2].clip(0, size - 1).astype(np.int32).T
+    behind_mm = blocker_mm[row * size + column] - verts[:, 2] * surface.mm_px
     hidden = behind_mm > _HIDDEN_MM
     layers = []
     for shell in garment.shells:
-        shown = cover_pixels(verts[:, :2].T, shell.T, CANVAS)
+        shown = cover_pixels(verts[:, :2].T, shell.T, size)
         a, b, c = hidden.take(shell.T)
         triangles = shell[shown & ~(a & b & c)]
-        seen, depth = rasterize(verts, triangles, attributes, CANVAS, CANVAS)
+        seen, depth = rasterize(verts, triangles, attributes, size, size)
         depth_mm = depth.reshape(-1) * surface.mm_px
         index = np.flatnonzero(depth_mm > blocker_mm - _TOLERANCE_MM)
         u, v, light = seen.reshape(-1, 3).take(index, 0).T
