@@ -173,8 +173,10 @@ def sample_rotation(
         turn_deg = 90 * np.sign(broad) * abs(broad) ** 0.75
         if rng.random() < 0.45:
             turn_deg = rng.normal(0, 22)
-        spread_deg = np.where(rng.random(3) < 0.15, (22, 20, 26), (9, 9, 12))
-        nod_deg, lift_deg, tilt_deg = rng.normal((5, 0, 0), spread_deg)
+        is_wide = rng.random(3) < 0.25
+        mean_deg = np.where(is_wide, 0, (5, 0, 0))
+        spread_deg = np.where(is_wide, (26, 22, 26), (9, 9, 12))
+        nod_deg, lift_deg, tilt_deg = rng.normal(mean_deg, spread_deg)
         angles_deg = np.clip([nod_deg, turn_deg, lift_deg, tilt_deg], *_ANGLE_LIMITS_DEG)
         nod, turn, lift, tilt = np.radians(angles_deg)
         rotation = _about(2, tilt) @ _about(0, lift) @ _about(1, turn) @ _about(0, nod)

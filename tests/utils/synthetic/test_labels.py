@@ -100,8 +100,9 @@ def test_training_labels_cover_the_poses(generator, morphable):
     landmarks = decode_landmarks(generator.labels, params)
     assert np.abs(landmarks[:, :2] - IMG_SIZE / 2).max() < 0.6 * IMG_SIZE
     params_w = (params - morphable.param_mean.numpy()) / morphable.param_std.numpy()
-    assert np.abs(params_w.mean(0)).max() < 0.15
-    np.testing.assert_allclose(params_w.std(0), 1, atol=0.15)
+    # poses have been spread since the model was whitened
+    assert np.abs(params_w.mean(0)).max() < 0.3
+    np.testing.assert_allclose(params_w.std(0), 1, atol=0.3)
 
 
 def test_rotations_nod_also_in_profile():
