@@ -21,15 +21,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmark import unique_names
-from model_building import load_model
-from utils import io
-from utils.ddfa import BENCHMARK, IN_THE_WILD, OPEN_TEST_FOLDER, EvaluationCrops
-from utils.evaluation import network_source, read_truth
-from utils.inference import choose_device
-from utils.metrics import YAW_BINS_DEG, yaw_bins
-from utils.mirror import MIRRORED_LANDMARKS
-from utils.render import (
+from synergynet import fileio
+from synergynet.drawing.lines import (
     BACKGROUND_BGR,
     FACE_PARTS,
     PREDICTION_BGR,
@@ -38,7 +31,16 @@ from utils.render import (
     draw_landmarks,
     side_by_side,
 )
-from utils.statistics import bootstrap_interval
+from synergynet.geometry.mirror import MIRRORED_LANDMARKS
+from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
+from utils.data.preprocessing import benchmark_preset
+from utils.evaluation.errors import read_truth
+from utils.evaluation.intervals import bootstrap_interval
+from utils.evaluation.metrics import YAW_BINS_DEG, yaw_bins
+from utils.evaluation.sources import network_source
+from utils.inference.arguments import add_device, add_network, each_network, unique_names
+from utils.inference.loading import load_model
+from utils.inference.regressor import choose_device
 
 PARTS = {
     "jaw": range(17),
@@ -225,39 +227,35 @@ def _draw_panel(panel: np.ndarray, shape: np.ndarray, offset: np.ndarray) -> np.
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("-w", "--weights", nargs="+", required=True, help="checkpoints, one or several")
-    add("-a", "--arch", help="default: the checkpoints', else mobilenet_v2")
+    add_network(parser, required=True, several=True)
+    add_device(parser)
     add("--data", default=str(OPEN_TEST_FOLDER), help="test set (default: the open one)")
-    add("--morphable", help="3DMM folder (default: the checkpoints')")
-    add("--whitening", help="param_whitening.pkl that the weights were trained with")
-    add("--no-border", action="store_true", help="as 3DDFA_V2's weights have their crops")
     add("--flip", action="store_true", help="average with the mirror image's prediction")
     add("--landmarks", action="store_true", help="also a table with a row for each landmark")
     add("--picture", default="results/residuals.png", help="(default: %(default)s)")
-    add("-d", "--device", default="auto", help="auto, cpu, cuda or a number")
     return parser
 
 
 def main(args: argparse.Namespace) -> int:
     crops = EvaluationCrops(args.data)
     device, yaw_deg = choose_device(args.device), crops.labels.yaw_deg
-    preset = IN_THE_WILD if args.no_border else BENCHMARK
-    rows = []
-    for weights, name in unique_names(args.weights).items():
-        model = load_model(weights, args.arch, args.morphable, args.whitening)
+    names, rows = unique_names(args.weights), []
+    for files in each_network(args):
+        model = load_model(*files)
+        preset = benchmark_preset(model.arch)
         source = network_source(model, crops, device, preset=preset, flip=args.flip, engine="torch")
         found = np.concatenate([prediction.landmarks for prediction in source.predict()])
-        truth = read_truth(crops, model)
+        truth = read_truth(crops, model.face_model())
         residuals = Residuals.of(found, truth.landmarks, yaw_deg)
-        print(f"{weights} on {args.data}\n")
+        print(f"{files.weights} on {args.data}\n")
         print(format_poses(residuals, bins(yaw_deg, truth.pose_deg)), end="\n\n")
         if args.landmarks:
             print(format_landmarks(residuals, yaw_deg), end="\n\n")
-        rows.append(add_caption(draw(residuals, yaw_deg), [name]))
-    io.write_image(args.picture, np.concatenate(rows))
+        rows.append(add_caption(draw(residuals, yaw_deg), [names[files.weights]]))
+    fileio.write_image(args.picture, np.concatenate(rows))
     print(f"{args.picture}: mean faces (blue) and where they are found (green)")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(io.run_command(main, get_args_parser().parse_args()))
+    sys.exit(fileio.run_command(main, get_args_parser().parse_args()))

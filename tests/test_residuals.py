@@ -6,11 +6,11 @@ import torch
 
 from benchmarks import residuals
 from benchmarks.residuals import Residuals
-from model_building import build_model, pack_weights
-from utils import io
-from utils.mirror import MIRRORED_LANDMARKS
-from utils.params import OPEN_FOLDER, load_morphable
-from utils.synthetic import write_test_set
+from model_building import build_model, load_morphable, pack_weights
+from synergynet import fileio
+from synergynet.geometry.mirror import MIRRORED_LANDMARKS
+from utils.data.folders import OPEN_FOLDER
+from utils.synthetic.sets import write_test_set
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_command(tmp_path, capsys, weights):
     args = ["-w", str(weights), "--data", str(tmp_path / "set"), "-d", "cpu", "--landmarks"]
     args += ["--picture", str(tmp_path / "faces.png")]
     run = residuals.get_args_parser().parse_args
-    assert io.run_command(residuals.main, run(args)) == 0
+    assert fileio.run_command(residuals.main, run(args)) == 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "|" in line]
     poses = [row for row in rows if row[0].lstrip("| ") in ("all", "yaw", "pitch", "roll")]
     counts = {}
@@ -110,8 +110,8 @@ def test_command(tmp_path, capsys, weights):
         counts[row[0]] = counts.get(row[0], 0) + int(row[2])
     assert set(counts.values()) == {4}
     assert len([row for row in rows if row[0].lstrip("| ").isdigit()]) == 68
-    picture = io.read_image(tmp_path / "faces.png")
+    picture = fileio.read_image(tmp_path / "faces.png")
     assert picture.shape[1] == 3 * residuals.PANEL_PX + 12
     (tmp_path / "set" / "eval" / "AFLW2000-3D.pose.npy").unlink()
-    assert io.run_command(residuals.main, run(args)) == 2
+    assert fileio.run_command(residuals.main, run(args)) == 2
     assert capsys.readouterr().err.count("\n") == 1
