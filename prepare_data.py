@@ -270,7 +270,8 @@ def add_synthetic(commands: argparse._SubParsersAction) -> None:
         default=[],
         metavar="INGREDIENT",
         help="leave out perspective, displays (of emotion), exactness (of crops), hair, beards, "
-        "glasses, occluders, lighting, faults (of the camera) or borders, and change nothing else",
+        "glasses, glances (into the camera), occluders, lighting, faults (of the camera) or "
+        "borders, and change nothing else",
     )
     parser.set_defaults(run=synthetic)
 

@@ -27,6 +27,10 @@ _IRIS_COLOURS = np.array(
 HAIRLINE_ANGLES = np.radians([0, 25, 48, 62, 72, 81, 88, 95, 122, 150, 180], dtype=np.float32)
 _HAIRLINE_MM = np.array([66, 64, 55, 40, 24, 6, 10, 34, -30, -62, -70], np.float32)
 
+_MOST_TURN = np.radians([32, 25])  # of eyes, sideways and up or down
+_FARTHEST_GLANCE = np.radians(55)  # sideways; people do not try to look farther round
+_STRAYING = 0.25  # share of the other gaze in a glance at the camera
+
 
 def linear(srgb: np.ndarray) -> np.ndarray:
     """sRGB 0..255 to linear light 0..1, by a plain gamma."""
@@ -234,3 +238,23 @@ class Look:
             cloth_pattern=rng.uniform(0, 0.35),
             cloth_scale=rng.uniform(0.3, 3),
         )
+
+
+def glance(gaze: np.ndarray, camera: np.ndarray) -> np.ndarray:
+    """Where eyes look that turn to the camera, a unit vector (3,) in the model frame.
+
+    Eyes turn as far as they can; where the camera stands far to the side they stay as they are.
+
+    Args:
+        gaze: (3,) unit vector in which they would look otherwise; a part of it is kept, as people
+            look past the camera too. Not modified.
+        camera: (4, 4), or a pose block (3, 4); crop px, y up. Not modified.
+    """
+    x, y, z = camera[2, :3] / np.linalg.norm(camera[2, :3])  # towards the viewer
+    sideways, up = np.arctan2(x, z), np.arcsin(y)
+    if abs(sideways) > _FARTHEST_GLANCE:
+        return gaze
+    sideways, up = np.clip([sideways, up], -_MOST_TURN, _MOST_TURN)
+    towards = np.array([np.sin(sideways) * np.cos(up), np.sin(up), np.cos(sideways) * np.cos(up)])
+    towards += _STRAYING * (gaze - (0, 0, 1))
+    return (towards / np.linalg.norm(towards)).astype(np.float32)

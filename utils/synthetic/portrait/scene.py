@@ -17,6 +17,7 @@ from utils.synthetic.portrait.scenery import sample_occluder
 from utils.synthetic.portrait.wardrobe import Outfit, Wardrobe
 
 BORDERS = 0.1  # share of pictures that end within the crop
+GLANCES = 0.65  # share of people who look into the camera, if their eyes can turn as far
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Scene:
         occluder: what hides part of the face, of `scenery.OCCLUDERS`, or None.
         has_faults: of lens, sensor and file; without them the photograph is perfect.
         has_border: the photo ends within the crop.
+        has_glance: the eyes turn to the camera, whichever way the head does.
         paint, surroundings, cover, camera, border: generators that draw each of these.
     """
 
@@ -38,6 +40,7 @@ class Scene:
     occluder: str | None
     has_faults: bool
     has_border: bool
+    has_glance: bool
     paint: np.random.Generator
     surroundings: np.random.Generator
     cover: np.random.Generator
@@ -52,7 +55,7 @@ class Scene:
     @classmethod
     def sample(cls, wardrobe: Wardrobe | None, rng: np.random.Generator) -> Scene:
         """A random scene; only the generators that `rng` spawns are drawn from."""
-        person, light, paint, surroundings, cover, camera, border = rng.spawn(7)
+        person, light, paint, surroundings, cover, camera, border, glance = rng.spawn(8)
         look, outfit = Look.sample(person), None
         if wardrobe is not None:
             outfit, look = Outfit.sample(wardrobe, look, person)
@@ -63,6 +66,7 @@ class Scene:
             occluder=sample_occluder(cover),
             has_faults=True,
             has_border=border.random() < BORDERS,
+            has_glance=glance.random() < GLANCES,
             paint=paint,
             surroundings=surroundings,
             cover=cover,
@@ -90,6 +94,7 @@ WITHOUT: dict[str, Callable[[Scene], Scene]] = {
     "hair": _bald,  # and hats
     "beards": _shaved,
     "glasses": _without_glasses,
+    "glances": lambda scene: dataclasses.replace(scene, has_glance=False),
     "occluders": lambda scene: dataclasses.replace(scene, occluder=None),
     "lighting": lambda scene: dataclasses.replace(scene, lights=EVEN_LIGHT),
     "faults": lambda scene: dataclasses.replace(scene, has_faults=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 
 from synergynet.geometry.parameters import IMG_SIZE
 from utils.synthetic.head import MOUTH, TEETH, OpenHead
-from utils.synthetic.portrait.appearance import Look
+from utils.synthetic.portrait.appearance import Look, glance
 from utils.synthetic.portrait.camera import cut_off, photograph, photograph_perfectly
 from utils.synthetic.portrait.geometry import HeadGeometry
 from utils.synthetic.portrait.glasses import put_on_glasses
@@ -71,6 +72,8 @@ class Studio:
             (120, 120, 3) uint8 BGR, with the margin more on each side.
         """
         look, outfit, lights = scene.look, scene.outfit, scene.lights
+        if scene.has_glance:
+            look = dataclasses.replace(look, gaze=glance(look.gaze, camera))
         camera, size = self._widen(camera), CANVAS + int(2 * SUPERSAMPLING * self._margin_px)
         surface = self.geometry.see(verts_model, camera, look, size)
         garments = outfit.garments if outfit else []

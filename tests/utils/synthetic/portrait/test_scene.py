@@ -4,15 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 import prepare_data
 from model_building import load_morphable
 from synergynet.fileio import run_command
 from synergynet.geometry.parameters import POSE
+from synergynet.geometry.pose import Pose, compose_rotation
 from utils.data.folders import OPEN_FOLDER
 from utils.synthetic.head import load_head
 from utils.synthetic.pictures import INGREDIENTS, Generator
 from utils.synthetic.portrait import studio
+from utils.synthetic.portrait.appearance import glance
 from utils.synthetic.portrait.scene import BORDERS, WITHOUT, Scene
 
 CHANGED = {
@@ -23,6 +26,7 @@ CHANGED = {
     "lighting": {"lights"},
     "faults": {"has_faults"},
     "borders": {"has_border"},
+    "glances": {"has_glance"},
 }  # fields by what is left out, where nothing is worn
 
 
@@ -52,6 +56,10 @@ def test_a_scene_depends_on_the_seed_and_not_on_what_was_drawn_before():
     rng.random(3)
     assert same(Scene.sample(None, rng), scene_of(5))
     assert not same(scene_of(6), scene_of(5))
+
+
+def pose_of(yaw=0.0, pitch=0.0):
+    return Pose(*(torch.tensor(angle, dtype=torch.float64) for angle in (yaw, pitch, 0.0)))
 
 
 def test_shares():
@@ -105,6 +113,36 @@ def test_without_displays_people_stay_and_expressions_are_random_actions(generat
     assert {tuple(row) for row in plain.labels.expressions} == set(map(tuple, random_actions))
     (first, _), (second, _) = (one.draw(np.random.default_rng(1)) for one in (generator, plain))
     assert (first != second).any()
+
+
+def test_eyes_turn_to_the_camera_as_far_as_they_can():
+    straight = np.array([0, 0, 1.0])
+    for pitch_deg, found_deg in ((0, 0), (-20, 20), (18, -18), (-40, 25)):
+        camera = 5e-4 * compose_rotation(pose_of(pitch=pitch_deg)).numpy()
+        gaze = glance(straight, camera)
+        assert np.degrees(np.arcsin(gaze[1])) == pytest.approx(found_deg, abs=0.1)
+        seen = camera @ gaze / 5e-4  # in the crop: towards the viewer where the eyes can turn
+        assert seen[2] > np.cos(np.radians(abs(pitch_deg + found_deg) + 0.1))
+    for yaw_deg in (-30, 30):
+        seen = compose_rotation(pose_of(yaw=yaw_deg)).numpy() @ glance(
+            straight, compose_rotation(pose_of(yaw=yaw_deg)).numpy()
+        )
+        np.testing.assert_allclose(seen, [0, 0, 1], atol=1e-3)
+    aside = compose_rotation(pose_of(yaw=70)).numpy()
+    assert glance(straight, aside) is straight
+
+
+def test_glances_change_the_eyes_only(generator):
+    params = generator.labels.sample(np.random.default_rng(3), yaw_range_deg=(15, 25))
+    verts, camera = generator.head_verts(params), params[POSE].reshape(3, 4)
+    pictures = []
+    for has_glance in (True, False):
+        bare = WITHOUT["glasses"](scene_of(3))
+        scene = dataclasses.replace(bare, has_faults=False, has_glance=has_glance, occluder=None)
+        pictures.append(generator.studio.draw(verts, camera, scene))
+    changed = (np.abs(pictures[0].astype(int) - pictures[1]) > 3).any(-1)
+    assert 10 < changed.sum() < 200
+    assert not changed[70:].any()
 
 
 def test_unknown_ingredients_are_one_clear_line(tmp_path, capsys):
