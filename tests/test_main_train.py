@@ -373,19 +373,26 @@ def test_resuming_with_other_flags_or_data_is_told(flags, tmp_path, data, capsys
     assert "trained on other data" in capsys.readouterr().err
 
 
-def test_training_with_mirror_images_is_another_run(flags, tmp_path, capsys):
-    assert run(flags, "--mirror") == 0
-    with_mirror = torch.load(saved(tmp_path, 2), weights_only=True)["state_dict"]
+@pytest.mark.parametrize(
+    ("switch", "told"),
+    [
+        ("--mirror", "--mirror is False, the checkpoint has True"),
+        ("--geometry=180,0.15,0.08", "--geometry is , the checkpoint has 180,0.15,0.08"),
+    ],
+)
+def test_training_with_moved_images_is_another_run(flags, tmp_path, capsys, switch, told):
+    assert run(flags, switch) == 0
+    moved = torch.load(saved(tmp_path, 2), weights_only=True)["state_dict"]
     resumed = {**flags, "--resume": saved(tmp_path, 1)}
-    assert run(resumed, "--mirror") == 0
+    assert run(resumed, switch) == 0
     again = torch.load(saved(tmp_path, 2), weights_only=True)["state_dict"]
-    assert all(torch.equal(with_mirror[name], again[name]) for name in again)
+    assert all(torch.equal(moved[name], again[name]) for name in again)
     capsys.readouterr()
     assert run(resumed) == 0
-    assert "--mirror is False, the checkpoint has True" in "".join(capsys.readouterr())
+    assert told in "".join(capsys.readouterr())
     assert run(flags) == 0
     without = torch.load(saved(tmp_path, 2), weights_only=True)["state_dict"]
-    assert any(not torch.equal(with_mirror[name], without[name]) for name in without)
+    assert any(not torch.equal(moved[name], without[name]) for name in without)
 
 
 def test_resume_in_an_epoch_keeps_the_batch_size(flags, tmp_path, capsys):
@@ -671,6 +678,7 @@ def test_an_error_in_two_processes_is_one_line(flags):
         ({"--weight-decay": -1}, "--weight-decay -1"),
         ({"--val-batch-size": 0}, "--val-batch-size 0"),
         ({"--optimizer": "adamw", "--momentum": 0.8}, "--momentum 0.8"),
+        ({"--geometry": "180,0.15"}, "--geometry 180,0.15: give ROLL,SCALE,SHIFT"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(flags, tmp_path, capsys, change, message):
