@@ -16,6 +16,7 @@ import cv2
 
 from synergynet.fileio import InputError
 
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
 
 Task, Result = TypeVar("Task"), TypeVar("Result")
@@ -54,6 +55,10 @@ def map_in_order(
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)
+    # the fork server may be older than the call, and have the environment of that time
+    os.environ.update(_ONE_THREAD)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     end_with_parent()
 
 
@@ -70,9 +75,8 @@ def _wait_for_parent() -> None:
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
     """Processes started meanwhile compute with one thread: theirs are enough."""
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(_ONE_THREAD)
     try:
         yield
     finally:
