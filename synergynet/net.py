@@ -26,6 +26,7 @@ from synergynet.faces import Faces, decode_faces
 from synergynet.geometry.crop import roi_box_from_face_box, square_box_from_landmarks
 from synergynet.geometry.parameters import IMG_SIZE
 from synergynet.photos.crops import blacken_border, network_crop
+from synergynet.processes import load_ahead
 from synergynet.weights import Weights, read_weights
 
 
@@ -73,9 +74,8 @@ class SynergyNet:
         Raises:
             InputError: the detector's file is missing; other problems are raised at the first use.
         """
-        for part in (self.detect, self.engine):
-            if hasattr(part, "load_ahead"):  # functions of the user's have none
-                part.load_ahead()
+        load_ahead(self.detect)
+        load_ahead(self.engine)
 
     def predict(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None = None

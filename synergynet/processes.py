@@ -61,6 +61,26 @@ class PerProcess(Generic[T]):
         self.__init__(state["_build"])  # type: ignore[misc]
 
 
+class LoadsAhead:
+    """A part of the network that holds something loaded, and can begin to load it early.
+
+    Attributes:
+        loaded: what is held.
+    """
+
+    loaded: PerProcess[Any]
+
+    def load_ahead(self) -> None:
+        """Begin to load in a thread."""
+        self.loaded.build_ahead()
+
+
+def load_ahead(part: object) -> None:
+    """Begin to load a part in a thread, if it is one that can; functions of the user's can not."""
+    if hasattr(part, "load_ahead"):
+        part.load_ahead()
+
+
 def _after_fork() -> None:
     for holder in list(_ALL):
         holder._forget()

@@ -16,6 +16,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from synergynet import fileio
 from synergynet.detection import DETECTORS
 from synergynet.engines.backbone import read_opencv_net
 from synergynet.geometry.crop import BOX_FACTOR
-from synergynet.processes import PerProcess
+from synergynet.processes import LoadsAhead, PerProcess, load_ahead
 
 Detector = Callable[[np.ndarray], np.ndarray]
 Find = Callable[[np.ndarray, int, float], np.ndarray]  # photo, its longer side in px, least score
@@ -123,11 +124,31 @@ class Choosy:
 
     def load_ahead(self) -> None:
         """See `SynergyNet.load_ahead`."""
-        if hasattr(self.detect, "load_ahead"):
-            self.detect.load_ahead()
+        load_ahead(self.detect)
 
 
 # ---------------------------------------------------------------- two looks
+
+
+class NetDetector(LoadsAhead):
+    """A detector whose network is loaded once in a process.
+
+    Args:
+        build: loads the network.
+        long_side_px: see `search`.
+    """
+
+    def __init__(self, build: Callable[[], Any], long_side_px: int | None) -> None:
+        self.loaded = PerProcess(build)
+        self._long_side_px = long_side_px
+
+    def __call__(self, photo: np.ndarray) -> np.ndarray:
+        """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""
+        return search(self.find, photo, self._long_side_px)
+
+    def find(self, photo: np.ndarray, long_side_px: int, min_score: float) -> np.ndarray:
+        """Boxes (N, 5) of one look."""
+        raise NotImplementedError
 
 
 def search(find: Find, photo: np.ndarray, long_side_px: int | None) -> np.ndarray:
@@ -174,7 +195,7 @@ def find_centerface() -> Path:
     )
 
 
-class CenterFace:
+class CenterFace(NetDetector):
     """CenterFace in OpenCV's DNN module.
 
     Args:
@@ -186,16 +207,7 @@ class CenterFace:
 
     def __init__(self, path: Path, long_side_px: int | None = None) -> None:
         fileio.require_file(path)
-        self._net = PerProcess(functools.partial(read_opencv_net, path))
-        self._long_side_px = long_side_px
-
-    def load_ahead(self) -> None:
-        """Begin to read the file in a thread."""
-        self._net.build_ahead()
-
-    def __call__(self, photo: np.ndarray) -> np.ndarray:
-        """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""
-        return search(self.find, photo, self._long_side_px)
+        super().__init__(functools.partial(read_opencv_net, path), long_side_px)
 
     def find(self, photo: np.ndarray, long_side_px: int, min_score: float) -> np.ndarray:
         """Boxes (N, 5) of one look."""
@@ -203,8 +215,8 @@ class CenterFace:
         height, width = image.shape[:2]
         bottom, right = -height % CENTERFACE_MULTIPLE, -width % CENTERFACE_MULTIPLE
         padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
-        net = self._net.get()
-        with self._net.lock:  # a net holds its input and activations
+        net = self.loaded.get()
+        with self.loaded.lock:  # a net holds its input and activations
             net.setInput(cv2.dnn.blobFromImage(padded, swapRB=True))
             heat, size, offset, _ = (np.array(m) for m in net.forward(CENTERFACE_OUTPUTS))
         boxes = decode_centerface(heat[0, 0], size[0], offset[0], min_score)
@@ -272,7 +284,7 @@ def shrink(photo: np.ndarray, long_side_px: int) -> tuple[np.ndarray, float]:
 # ---------------------------------------------------------------- YuNet
 
 
-class YuNet:
+class YuNet(NetDetector):
     """OpenCV's YuNet.
 
     Args:
@@ -284,22 +296,13 @@ class YuNet:
 
     def __init__(self, path: Path, long_side_px: int | None = None) -> None:
         read_opencv_net(path)  # FaceDetectorYN's own error names no file
-        self._net = PerProcess(functools.partial(_load_yunet, path))
-        self._long_side_px = long_side_px
-
-    def load_ahead(self) -> None:
-        """Begin to read the file in a thread."""
-        self._net.build_ahead()
-
-    def __call__(self, photo: np.ndarray) -> np.ndarray:
-        """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""
-        return search(self.find, photo, self._long_side_px)
+        super().__init__(functools.partial(_load_yunet, path), long_side_px)
 
     def find(self, photo: np.ndarray, long_side_px: int, min_score: float) -> np.ndarray:
         """Boxes (N, 5) of one look."""
         image, scale = shrink(photo, long_side_px)
-        net = self._net.get()
-        with self._net.lock:  # it holds the size of its input, and the score
+        net = self.loaded.get()
+        with self.loaded.lock:  # it holds the size of its input, and the score
             net.setScoreThreshold(min_score)
             net.setInputSize(image.shape[1::-1])
             _, rows = net.detect(image)  # (N, 15) x y width height, five landmarks, score

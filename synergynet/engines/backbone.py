@@ -23,7 +23,7 @@ from synergynet import fileio
 from synergynet.engines import ENGINES
 from synergynet.geometry.parameters import IMG_SIZE, N_PARAMS
 from synergynet.photos.crops import PIXEL_MEAN, PIXEL_STD
-from synergynet.processes import PerProcess
+from synergynet.processes import LoadsAhead, PerProcess
 
 Engine = Callable[[np.ndarray], np.ndarray]
 
@@ -57,45 +57,37 @@ def has_onnxruntime() -> bool:
     return importlib.util.find_spec("onnxruntime") is not None
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(LoadsAhead):
     """ONNX Runtime on the CPU. OMP_NUM_THREADS limits its threads."""
 
     name = "ONNX Runtime"
 
     def __init__(self, path: Path) -> None:
-        self._session = PerProcess(functools.partial(_onnxruntime_session, path))
-
-    def load_ahead(self) -> None:
-        """Begin to read the file in a thread."""
-        self._session.build_ahead()
+        self.loaded = PerProcess(functools.partial(_onnxruntime_session, path))
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Whitened parameters (B, 62) of crops (B, 120, 120, 3) uint8 BGR."""
-        session = self._session.get()  # its run() is safe in threads
+        session = self.loaded.get()  # its run() is safe in threads
         return _in_chunks(crops, lambda blob: session.run([OUTPUT], {INPUT: blob})[0])
 
 
-class OpenCVEngine:
+class OpenCVEngine(LoadsAhead):
     """OpenCV's DNN module, which every installation has."""
 
     name = "OpenCV DNN"
 
     def __init__(self, path: Path) -> None:
-        self._net = PerProcess(functools.partial(read_opencv_net, path))
-
-    def load_ahead(self) -> None:
-        """Begin to read the file in a thread."""
-        self._net.build_ahead()
+        self.loaded = PerProcess(functools.partial(read_opencv_net, path))
 
     def __call__(self, crops: np.ndarray) -> np.ndarray:
         """Whitened parameters (B, 62) of crops (B, 120, 120, 3) uint8 BGR."""
-        net = self._net.get()
+        net = self.loaded.get()
 
         def run(blob: np.ndarray) -> np.ndarray:
             net.setInput(blob, INPUT)
             return np.array(net.forward(OUTPUT))
 
-        with self._net.lock:  # a net holds its input and activations
+        with self.loaded.lock:  # a net holds its input and activations
             return _in_chunks(crops, run)
 
 
