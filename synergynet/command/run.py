@@ -10,7 +10,7 @@ import cv2
 
 from synergynet import fileio
 from synergynet.command.pictures import do_pictures
-from synergynet.detection.detectors import Choosy, Detector, make_detector, read_boxes
+from synergynet.detection.detectors import Choice, Choosy, Detector, make_detector, read_boxes
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import find_sources, rank_and_world_size
 
@@ -42,7 +42,10 @@ def run_sources(
         if not pictures and not videos:
             raise fileio.InputError(f"--png: no PNG file in {' '.join(wanted)}")
     kind, _, boxes_file = args.detector.partition(":")
-    boxes = read_boxes(boxes_file) if kind == "boxes" else None
+    choice = Choice(args.min_score, args.min_size, args.max_faces)
+    boxes = None
+    if kind == "boxes":
+        boxes = {name: choice.of(rows) for name, rows in read_boxes(boxes_file).items()}
     if videos and boxes is not None:
         raise fileio.InputError(
             f"{videos[0].path}: videos need a detector, not --detector {args.detector}"
@@ -50,7 +53,7 @@ def run_sources(
     detect = make_detector(
         "none" if boxes is not None else args.detector, parse_detect_size(args.detect_size)
     )
-    net = make_net(args, Choosy(detect, args.min_score, args.min_size, args.max_faces))
+    net = make_net(args, Choosy(detect, choice))
     if rank == 0:
         print(f"weights {net.weights.path}, morphable model {net.model.name}")
     net.load_ahead()

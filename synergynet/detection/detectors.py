@@ -11,6 +11,7 @@ Face as Point", 2020.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import os
@@ -92,35 +93,39 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return boxes
 
 
-class Choosy:
-    """A detector of which some faces are left out.
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Which of the faces found are wanted.
 
-    Args:
-        detect: the detector.
+    Attributes:
         min_score: least score of a face.
-        min_side_px: least height of its box, photo px.
+        min_height_px: least height of its box, photo px.
         max_faces: of these the largest; None is all.
     """
 
-    def __init__(
-        self,
-        detect: Detector,
-        min_score: float = 0.0,
-        min_side_px: float = 0.0,
-        max_faces: int | None = None,
-    ) -> None:
+    min_score: float = 0.0
+    min_height_px: float = 0.0
+    max_faces: int | None = None
+
+    def of(self, boxes: np.ndarray) -> np.ndarray:
+        """Those of boxes (M, 5) x0 y0 x1 y1 score that are wanted, (N, 5), in their order."""
+        heights = boxes[:, 3] - boxes[:, 1]
+        wanted = (boxes[:, 4] >= self.min_score) & (heights >= self.min_height_px)
+        boxes = boxes[wanted]
+        by_height = np.argsort(-heights[wanted], kind="stable")
+        return boxes[np.sort(by_height[: self.max_faces])]
+
+
+class Choosy:
+    """A detector of which some faces are left out."""
+
+    def __init__(self, detect: Detector, choice: Choice) -> None:
         self.detect = detect
-        self.min_score = min_score
-        self.min_side_px = min_side_px
-        self.max_faces = max_faces
+        self.choice = choice
 
     def __call__(self, photo: np.ndarray) -> np.ndarray:
         """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""
-        boxes = self.detect(photo)
-        heights = boxes[:, 3] - boxes[:, 1]
-        boxes = boxes[(boxes[:, 4] >= self.min_score) & (heights >= self.min_side_px)]
-        by_height = np.argsort(boxes[:, 1] - boxes[:, 3], kind="stable")
-        return boxes[np.sort(by_height[: self.max_faces])]
+        return self.choice.of(self.detect(photo))
 
     def load_ahead(self) -> None:
         """See `SynergyNet.load_ahead`."""

@@ -179,6 +179,18 @@ def test_boxes_of_a_file_replace_the_detector(run, net, face, capsys):
     assert [line for line in lines if "in/none.png: no face" in line]
 
 
+def test_boxes_of_a_file_are_chosen_from_like_a_detectors(run, net, face):
+    collage = np.zeros((300, 400, 3), np.uint8)
+    collage[20:140, 30:150] = collage[150:270, 200:320] = face
+    fileio.write_image("in/two.png", collage)
+    fileio.write_json("boxes.json", {"two.png": [[40, 30, 140, 130], [210, 160, 300, 250]]})
+    flags = ["-f", "in/two.png", "--detector", "boxes:boxes.json"]
+    for choice, kept in (["--max-faces", "1"], [0]), (["--min-size", "95"], [0]), ([], [0, 1]):
+        assert run(*flags, *choice) == 0
+        left = [face["box"][0] for face in results()["in/two.png"]["faces"]]
+        assert left == [[40, 210][i] for i in kept]
+
+
 # ---------------------------------------------------------------- kinds of pictures
 
 

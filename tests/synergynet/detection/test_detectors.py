@@ -113,14 +113,14 @@ MANY = np.array([[0, 0, 30, 40, 0.9], [0, 0, 70, 80, 0.8], [0, 0, 50, 60, 0.7], 
     [
         ({}, [0, 1, 2, 3]),
         ({"min_score": 0.75}, [0, 1]),
-        ({"min_side_px": 50}, [1, 2]),
+        ({"min_height_px": 50}, [1, 2]),
         ({"max_faces": 2}, [1, 2]),  # the largest, the surest first
         ({"max_faces": 9}, [0, 1, 2, 3]),
-        ({"min_score": 0.85, "min_side_px": 50}, []),
+        ({"min_score": 0.85, "min_height_px": 50}, []),
     ],
 )
 def test_faces_that_are_left_out(flags, kept):
-    choosy = detectors.Choosy(lambda _: MANY, **flags)
+    choosy = detectors.Choosy(lambda _: MANY, detectors.Choice(**flags))
     np.testing.assert_array_equal(choosy(np.zeros((99, 99, 3), np.uint8)), MANY[kept])
     choosy.load_ahead()  # of a function there is nothing to load
 
