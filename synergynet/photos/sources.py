@@ -57,7 +57,7 @@ def find_sources(
 
     Args:
         sources: files, folders (searched to the bottom), patterns or webcams.
-        skip: folder that is not searched, because results go there.
+        skip: folder in which folders and patterns find nothing, because results go there.
     Raises:
         InputError: a folder or pattern holds none, or two pictures, or two videos, share a name.
     """
@@ -100,7 +100,8 @@ def _expand(source: str, skip: str | os.PathLike[str] | None) -> Iterator[tuple[
         base = source[: next(i for i, c in enumerate(source) if c in "*?[")]
         base = os.path.dirname(base)
         for path in glob.glob(source, recursive=True):
-            if os.path.isfile(path) and _is_wanted(path):
+            inside = skip and any(_same(str(parent), skip) for parent in Path(path).parents)
+            if os.path.isfile(path) and _is_wanted(path) and not inside:
                 yield path, os.path.relpath(path, base or ".")
     else:
         webcam = WEBCAM.match(source)

@@ -104,6 +104,14 @@ def test_where_nothing_is_found_one_line_says_so(album, source):
     assert "no pictures" in str(error.value)
 
 
+def test_a_recursive_pattern_leaves_results_alone(album):
+    (album / "results" / "deep").mkdir(parents=True)
+    (album / "results" / "deep" / "d.png").touch()
+    pattern = str(album / "**" / "*.png")
+    assert names(find_pictures(pattern, skip=album / "results")) == ["a", "trip/a"]
+    assert names(find_pictures(pattern)) == ["a", "results/deep/d", "trip/a"]
+
+
 def test_results_inside_the_folder_are_not_taken_for_pictures(album):
     output = album / "inference_output"
     output.mkdir()
