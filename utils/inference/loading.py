@@ -59,10 +59,12 @@ def load_model(
 def _choose_morphable(
     folder: str | os.PathLike | None, checkpoint: dict[str, Any]
 ) -> MorphableModel:
-    folders = [folder] if folder else dict.fromkeys([default_morphable_folder(), OPEN_FOLDER])
-    models = [load_morphable(f) for f in folders]
-    named = morphable_hash(checkpoint)
-    return next((model for model in models if model.hash == named), models[0])
+    if folder:
+        return load_morphable(folder)
+    shipped = load_morphable(OPEN_FOLDER)
+    if morphable_hash(checkpoint) == shipped.hash:  # whatever lies beside it, whole or in part
+        return shipped
+    return load_morphable(default_morphable_folder())
 
 
 def lacks_whitening(
