@@ -30,7 +30,12 @@ from synergynet import fileio
 from synergynet.face_model import MorphableModel
 from synergynet.geometry.parameters import IMG_SIZE
 from synergynet.morphable_folder import read_morphable_folder
-from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops, default_test_folder
+from utils.data.evaluation_crops import (
+    EVAL,
+    OPEN_TEST_FOLDER,
+    EvaluationCrops,
+    default_test_folder,
+)
 from utils.data.folders import OPEN_FOLDER, ROOT, default_morphable_folder
 from utils.data.preprocessing import Preset, benchmark_preset
 from utils.evaluation.aflw import aflw_errors
@@ -40,6 +45,7 @@ from utils.evaluation.pictures import write_pictures
 from utils.evaluation.printing import format_comparison, format_report
 from utils.evaluation.provenance import provenance
 from utils.evaluation.report import build_report
+from utils.evaluation.results import Results, format_errors
 from utils.evaluation.sources import (
     FileSource,
     NetworkSource,
@@ -51,6 +57,7 @@ from utils.evaluation.summary import Entry, compare, summarise
 from utils.inference.arguments import add_device, add_network, each_network, unique_names
 from utils.inference.loading import load_model
 from utils.inference.regressor import ENGINES, choose_device
+from utils.synthetic.attributes import ATTRIBUTES_FILE
 
 # ---------------------------------------------------------------- scores
 
@@ -125,6 +132,7 @@ def score(
         "seconds": seconds,
         "images_per_second": len(crops) / seconds,
         "data": _relative(crops.folder),
+        "drawn": (crops.folder / EVAL / ATTRIBUTES_FILE).is_file(),
     }
     mean_face = face_model.u[face_model.keypoints].reshape(-1, 3).T  # (3, 68)
     return Entry(name, source, errors, result | facts, mean_face)
@@ -189,6 +197,7 @@ def main(args: argparse.Namespace) -> int:
     for entry in score_all(args, crops, device):
         print(format_report(entry.result))
         entries.append(entry)
+    results = Results(output)
     pairs = [
         {"first": a.name, "second": b.name} | compare(a.errors, b.errors, crops.labels)
         for i, a in enumerate(entries)
@@ -197,7 +206,7 @@ def main(args: argparse.Namespace) -> int:
     if pairs:
         print(format_comparison(entries, pairs))
         models = [{"name": entry.name} | entry.result for entry in entries]
-        fileio.write_json(output / "comparison.json", {"models": models, "pairs": pairs})
+        fileio.write_json(results.path("comparison.json"), {"models": models, "pairs": pairs})
     robustness = []
     if args.corrupt:
         truth = read_truth(crops, None)
@@ -205,11 +214,13 @@ def main(args: argparse.Namespace) -> int:
         robustness = [sweep(entry.name, entry.source, truth) for entry in networks]
         print("\n".join(map(format_robustness, robustness)))
         tables = {t.name: dict(zip(t.damages, t.nme.tolist(), strict=True)) for t in robustness}
-        fileio.write_json(output / "robustness.json", tables)
-    fileio.write_json(output / "benchmark.json", entries[0].result)
-    write_pictures(output, entries)
+        fileio.write_json(results.path("robustness.json"), tables)
+    fileio.write_json(results.path("benchmark.json"), entries[0].result)
+    fileio.write_text(results.path("errors.csv"), format_errors(entries))
+    write_pictures(results, entries)
     page = build_report(entries, pairs, crops, robustness, provenance(entries, crops))
-    fileio.write_text(output / "report.html", page)
+    fileio.write_text(results.path("report.html"), page)
+    results.remove_old()
     print(f"numbers and pictures: {output}, all in one page: {output / 'report.html'}")
     return 0
 
@@ -271,7 +282,8 @@ def score_all(
             facts | {"weights": str(files.weights)},
         )
     for path in args.predictions:
-        folder = (args.morphable or [default_morphable_folder()])[0]
+        named = [folder for folder in args.morphable or [] if folder != "auto"]
+        folder = named[0] if named else default_morphable_folder()
         face_model = read_morphable_folder(folder)
         source = read_predictions(path, crops, face_model)
         print(f"predictions {path}, test set {_relative(crops.folder)}")

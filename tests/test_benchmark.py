@@ -1,5 +1,6 @@
 """The benchmark end to end: known answers on generated data, real samples, bad input."""
 
+import csv
 import json
 import pickle
 import shutil
@@ -18,6 +19,7 @@ from synergynet import fileio
 from synergynet.face_model import MorphableModel
 from synergynet.geometry.crop import crop_to_photo
 from synergynet.geometry.pose import decode_pose
+from utils.data import folders
 from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS
 from utils.data.preprocessing import BENCHMARK, IN_THE_WILD, preprocess
@@ -195,7 +197,9 @@ def test_absent_labels_are_null(model, data):
 def test_command_prints_and_writes_everything(command, capsys):
     output = Path(command["output"])
     output.mkdir()
-    (output / f"{COUNT}.png").write_text("overlay of an older run on more images")
+    old = (f"{COUNT}.png", "comparison.json", "robustness.json")
+    for name in (*old, "mine.txt"):
+        (output / name).write_text("of an older run, on more images")
     assert run(command) == 0
     printed = capsys.readouterr().out
     result = json.loads((output / "benchmark.json").read_text())
@@ -210,6 +214,8 @@ def test_command_prints_and_writes_everything(command, capsys):
     }
     assert result["weights"] == str(command["weights"])
     assert result["arch"] == "mobilenet_025"  # named by the checkpoint
+    assert not any((output / name).exists() for name in old)
+    assert (output / "mine.txt").exists()
     pictures = {path.name for path in output.glob("*.png")}
     overlays = {f"{index}.png" for index in range(COUNT)}
     assert pictures == overlays | {"ced.png", "error_vs_yaw.png"}
@@ -284,6 +290,33 @@ def test_weights_find_their_own_morphable_model(command, monkeypatch, tmp_path):
     monkeypatch.setattr(loading, "OPEN_FOLDER", other)
     with pytest.raises(fileio.InputError, match="trained with morphable model"):
         benchmark.load_model(command["weights"])
+
+
+def test_open_weights_find_their_model_beside_a_stray_file_of_the_real_one(monkeypatch, tmp_path):
+    (tmp_path / "keypoints_sim.npy").touch()
+    monkeypatch.setattr(folders, "BFM_FOLDER", tmp_path)
+    assert benchmark.load_model(OPEN_WEIGHTS).morphable_id["name"] == "open-2"
+
+
+def test_predictions_are_decoded_with_the_model_that_is_named(command, tmp_path):
+    """`auto` stands for the checkpoint's own, and predictions have none."""
+    truth = np.load(Path(command["data"]) / "eval" / "AFLW2000-3D.pts68.npy")
+    predictions = tmp_path / "perfect.npz"
+    np.savez(predictions, landmarks=truth)
+    command = {"data": command["data"], "output": command["output"]}
+    assert run(command | {"predictions": predictions, "morphable": "auto"}) == 0
+
+
+def test_errors_of_every_image_are_in_a_table(command):
+    assert run(command) == 0
+    output = Path(command["output"])
+    rows = list(csv.DictReader((output / "errors.csv").open()))
+    result = json.loads((output / "benchmark.json").read_text())
+    assert [row["image"] for row in rows] == EvaluationCrops(command["data"]).names
+    mean = np.mean([float(row["nme"]) for row in rows])
+    assert mean == pytest.approx(result["nme"]["image_mean"], abs=1e-3)
+    turns = [abs(float(row["yaw_error_deg"])) for row in rows if row["yaw_error_deg"]]
+    assert np.mean(turns) == pytest.approx(result["pose_mae_exact"]["yaw"], abs=1e-3)
 
 
 def test_open_folders_are_announced_when_nothing_real_is_there(command, monkeypatch, capsys):

@@ -24,6 +24,7 @@ N_COLOURS = 6
 CURVE_POINTS = 200
 VIOLIN_POINTS = 60
 N_NAMED = 5  # landmarks whose error stands in their disc
+LEAST_ERROR = 1e-6  # percent: of perfect landmarks the largest one is 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +152,15 @@ def cumulative_error(errors: dict[str, np.ndarray | None]) -> str:
         )
         tooltip = f"{name}: median {np.median(values):.2f} %"
         parts.append(mark("path", f"line {css}", tooltip, d=line))
+    if notes := [_beyond(values, limit) for *_, values in curves if values.max() > limit]:
+        note = f"beyond the edge: {'; '.join(notes)}"
+        parts.append(text(WIDTH - RIGHT - 4, HEIGHT - BOTTOM - 8, note, "end"))
     return svg(parts, "cumulative error distribution")
+
+
+def _beyond(values: np.ndarray, limit: float) -> str:
+    """How many values (N,) a chart that ends at a limit does not show, and the largest."""
+    return f"{(values > limit).sum()}, up to {values.max():.0f} %"
 
 
 def error_against_angle(
@@ -219,6 +228,9 @@ def violins(errors: dict[str, np.ndarray | None], groups: np.ndarray, labels: Se
             place = {"cx": float(axes.x(centre)), "cy": float(axes.y(median)), "r": 3.5}
             parts.append(mark("path", f"violin {css}", tooltip, d=f"{outline}Z"))
             parts.append(mark("path", f"whisker {css}", d=whisker))
+            if chosen.max() > limit:
+                note = f"+{(chosen > limit).sum()}, to {chosen.max():.0f} %"
+                parts.append(text(axes.x(centre), TOP + 8, note))
             parts.append(mark("circle", f"median {css}", **place))
     return svg(parts, "distribution of the landmark error by yaw")
 
@@ -246,7 +258,7 @@ def landmark_face(mean_face: np.ndarray, errors: np.ndarray) -> str:
     low, high = points.min(axis=1, keepdims=True), points.max(axis=1, keepdims=True)
     scale = 0.8 * size / (high - low).max()
     points = (points - (low + high) / 2) * scale + size / 2  # (2, 68)
-    worst = max(float(errors.max()), np.finfo(float).tiny)  # of perfect landmarks it is 0
+    worst = max(float(errors.max()), LEAST_ERROR)
     unit = 0.033 * size / worst
     parts = [mark("path", "outline", d=face_path(points))]
     for i, ((x, y), error) in enumerate(zip(points.T, errors, strict=True)):

@@ -30,7 +30,8 @@ class ImageErrors:
         published, exact: (N, 3) predicted minus true pitch, yaw, roll in degrees, not unwrapped;
             NaN where an image has no pose label.
         rotation_deg: (N,) geodesic distance, NaN as above.
-        shape_mm, expression_mm: (N,) root mean square distance over the vertices.
+        shape_mm, expression_mm: (N,) root mean square distance over the vertices;
+            shape_average_mm, expression_average_mm: the same of the average face for everybody.
     """
 
     nme: np.ndarray | None = None
@@ -42,6 +43,8 @@ class ImageErrors:
     rotation_deg: np.ndarray | None = None
     shape_mm: np.ndarray | None = None
     expression_mm: np.ndarray | None = None
+    shape_average_mm: np.ndarray | None = None
+    expression_average_mm: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,12 +139,15 @@ def _pose_errors(
 def _face_errors(
     found: Tensor, true: Tensor, face_model: MorphableModel, columns: dict[str, list[np.ndarray]]
 ) -> None:
-    shape = metrics.face_errors(found[:, SHAPE], true[:, SHAPE], torch.from_numpy(face_model.w_shp))
-    _add(columns, "shape_mm", shape)
-    expression = metrics.face_errors(
-        found[:, EXPR], true[:, EXPR], torch.from_numpy(face_model.w_exp)
-    )
-    _add(columns, "expression_mm", expression)
+    average = torch.from_numpy(face_model.param_mean)
+    for name, part, basis in (
+        ("shape", SHAPE, face_model.w_shp),
+        ("expression", EXPR, face_model.w_exp),
+    ):
+        basis = torch.from_numpy(basis)
+        _add(columns, f"{name}_mm", metrics.face_errors(found[:, part], true[:, part], basis))
+        nobody = metrics.face_errors(average[part], true[:, part], basis)
+        _add(columns, f"{name}_average_mm", nobody)
 
 
 def _add(columns: dict[str, list[np.ndarray]], name: str, values: np.ndarray) -> None:

@@ -223,7 +223,8 @@ def face_errors(pred: Tensor, truth: Tensor, basis: Tensor) -> np.ndarray:
     """Root mean square distance between two faces of one linear model, (N,) millimetres.
 
     Args:
-        pred, truth: (N, K) real parameters of shape, or of expression. Not modified.
+        pred, truth: (N, K) real parameters of shape, or of expression; or `pred` (K,), one for
+            all. Not modified.
         basis: (3V, K) micrometres.
     """
     basis = basis.double().cpu()

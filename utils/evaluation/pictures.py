@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from synergynet import fileio
@@ -13,18 +11,18 @@ from synergynet.geometry.parameters import IMG_SIZE
 from utils.data.evaluation_crops import CROPS, EvaluationCrops, EvaluationLabels
 from utils.data.loader import read_crop
 from utils.evaluation import metrics, plots
+from utils.evaluation.results import N_OVERLAYS, Results
 from utils.evaluation.sources import Prediction
 from utils.evaluation.summary import Entry
 
-N_OVERLAYS = 50
 OVERLAY_PX = 480
 NOSE_TIP = 30  # of the 68 landmarks
 
 
-def write_pictures(output: Path, entries: list[Entry]) -> None:
+def write_pictures(results: Results, entries: list[Entry]) -> None:
     """Write overlays 0.png ... 49.png of the first model, and ced.png and error_vs_yaw.png.
 
-    Overlays of an older run disappear. Models without landmarks have no pictures.
+    Models without landmarks have no pictures.
     """
     entries = [entry for entry in entries if entry.errors.nme is not None]
     if not entries:
@@ -33,17 +31,15 @@ def write_pictures(output: Path, entries: list[Entry]) -> None:
     count = min(N_OVERLAYS, len(crops))
     batches = entries[0].source.predict(np.arange(count))
     for index, prediction in enumerate(one for batch in batches for one in batch.split()):
-        fileio.write_image(output / f"{index}.png", draw_overlay(index, crops, prediction))
-    for index in range(count, N_OVERLAYS):
-        (output / f"{index}.png").unlink(missing_ok=True)
+        fileio.write_image(results.path(f"{index}.png"), draw_overlay(index, crops, prediction))
     curves = {entry.name: 100 * entry.errors.nme for entry in entries}
     if len(entries) == 1 and entries[0].errors.nme_reannotated is not None:
         curves["re-annotated labels"] = 100 * entries[0].errors.nme_reannotated
     title = f"{len(crops)} images of {entries[0].result['data']}"
-    fileio.write_image(output / "ced.png", plots.cumulative_error_plot(curves, title))
+    fileio.write_image(results.path("ced.png"), plots.cumulative_error_plot(curves, title))
     nme = 100 * entries[0].errors.nme
     plot = plots.error_against_yaw_plot(nme, crops.labels.yaw_deg, title)
-    fileio.write_image(output / "error_vs_yaw.png", plot)
+    fileio.write_image(results.path("error_vs_yaw.png"), plot)
 
 
 def draw_overlay(index: int, crops: EvaluationCrops, prediction: Prediction) -> np.ndarray:

@@ -22,7 +22,10 @@ def cumulative_error_plot(errors: dict[str, np.ndarray], title: str) -> np.ndarr
     for name, values in errors.items():
         x = np.concatenate([[0], np.sort(values), [max(limit, values.max())]])
         y = np.concatenate([[0], np.arange(1, len(values) + 1), [len(values)]]) / len(values)
-        axes.step(x, 100 * y, where="post", label=f"{name}: median {np.median(values):.2f} %")
+        label = f"{name}: median {np.median(values):.2f} %"
+        if beyond := int((values > limit).sum()):
+            label += f", {beyond} beyond the edge, up to {values.max():.0f} %"
+        axes.step(x, 100 * y, where="post", label=label)
     axes.set_xlim(0, limit)
     axes.set_ylim(0, 100)
     axes.legend(loc="lower right", frameon=False)
@@ -39,7 +42,13 @@ def error_against_yaw_plot(error: np.ndarray, yaw_deg: np.ndarray, title: str) -
     """
     figure, axes = _figure(title, "yaw (degrees)", "NME (%)")
     inside = np.abs(yaw_deg) <= 90
+    limit = max(10.0, 1.15 * float(np.percentile(error, 99)))
     axes.scatter(yaw_deg[inside], error[inside], s=9, alpha=0.35, linewidths=0)
+    above = inside & (error > limit)
+    if above.any():
+        label = f"{above.sum()} above the edge, up to {error[above].max():.0f} %"
+        at_edge = np.full(above.sum(), 0.985 * limit)
+        axes.scatter(yaw_deg[above], at_edge, s=30, marker="^", color="tab:orange", label=label)
     edges = np.arange(-90, 91, 15)
     centres, medians = [], []
     for low, high in itertools.pairwise(edges):
@@ -52,7 +61,7 @@ def error_against_yaw_plot(error: np.ndarray, yaw_deg: np.ndarray, title: str) -
         axes.axvline(edge, color="0.8", linewidth=1, zorder=0)
     axes.set_xlim(-92, 92)
     axes.set_xticks(range(-90, 91, 30))
-    axes.set_ylim(0, max(10.0, 1.15 * float(np.percentile(error, 99))))
+    axes.set_ylim(0, limit)
     axes.legend(loc="upper center", frameon=False)
     return _to_image(figure)
 

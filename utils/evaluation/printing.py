@@ -25,6 +25,8 @@ def format_report(result: dict[str, Any]) -> str:
     lines = [metrics.format_nme(result["nme"])] if result["nme"] else []
     if result["pose_mae"]:
         lines.append(metrics.format_pose_mae(result["pose_mae"]))
+    if result["drawn"]:
+        lines.append(f"(The heading is the published one: {result['data']} holds drawn faces.)")
     lines.append("\nBeyond the published report:")
     if exact := result["pose_mae_exact"]:
         lines.append(metrics.format_angles("Mean MAE, exact decoding", exact))
@@ -39,7 +41,10 @@ def format_report(result: dict[str, Any]) -> str:
     ):
         if entry := result[key]:
             interval = _interval(entry["mean_95"])
-            lines.append(f"{title}: {entry['mean']:.3f} {unit} {interval}")
+            line = f"{title}: {entry['mean']:.3f} {unit} {interval}"
+            if "average_face" in entry:
+                line += f"; the average face for everybody: {entry['average_face']:.3f}"
+            lines.append(line)
     for key, title in (
         ("nme", "NME"),
         ("nme_reannotated", "NME, re-annotated labels"),

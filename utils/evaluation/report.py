@@ -62,7 +62,9 @@ COLUMNS = (
     Column("MAE, all", POSE, "pose_mae_all", "mean", 2),
     Column("geodesic", POSE, "rotation", "mean", 2),
     Column("shape, mm", FACE, "shape_mm", "mean", 2),
+    Column("of the average face", FACE, "shape_mm", "average_face", 2),
     Column("expression, mm", FACE, "expression_mm", "mean", 2),
+    Column("of the average face", FACE, "expression_mm", "average_face", 2),
 )
 
 

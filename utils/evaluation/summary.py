@@ -23,7 +23,8 @@ def summarise(errors: ImageErrors, labels: EvaluationLabels) -> dict[str, Any]:
     intervals of the mean of bin means and of the image mean. Pose errors are in degrees, with
     `mean_95`. `pose_mae` and `pose_mae_exact` are of the images that the published protocol keeps;
     `pose_mae_all` (exact decoding, differences unwrapped) and `rotation` (geodesic) of all that
-    have a label.
+    have a label. `shape_mm` and `expression_mm` have `average_face`, the mean error of the average
+    face for everybody: what is not below it has not been seen.
     """
     yaw_deg, kept = labels.yaw_deg, labels.pose_rows
     result: dict[str, Any] = {
@@ -35,8 +36,8 @@ def summarise(errors: ImageErrors, labels: EvaluationLabels) -> dict[str, Any]:
         "pose_mae_exact": _pose(errors.exact, kept),
         "pose_mae_all": None,
         "rotation": None,
-        "shape_mm": _mean(errors.shape_mm),
-        "expression_mm": _mean(errors.expression_mm),
+        "shape_mm": _beside_average(errors.shape_mm, errors.shape_average_mm),
+        "expression_mm": _beside_average(errors.expression_mm, errors.expression_average_mm),
     }
     if errors.exact is not None:
         has_label = np.isfinite(errors.rotation_deg).nonzero()[0]
@@ -73,6 +74,11 @@ def _mean(values: np.ndarray | None) -> dict[str, Any] | None:
         "mean_95": intervals.bootstrap_interval(values),
         "images": len(values),
     }
+
+
+def _beside_average(values: np.ndarray | None, average: np.ndarray | None) -> dict[str, Any] | None:
+    result = _mean(values)
+    return result and result | {"average_face": float(average.mean())}
 
 
 # ---------------------------------------------------------------- several models

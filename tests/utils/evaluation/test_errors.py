@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from synergynet import fileio
+from synergynet.geometry.parameters import EXPR, SHAPE
 from synergynet.geometry.pose import decode_pose
 from utils.data.evaluation_crops import ALL_POSE_FILE, EVAL, params_file
 from utils.evaluation import metrics
@@ -71,6 +72,13 @@ def test_optional_labels_are_read_where_they_are(model, crops, tmp_path, whole, 
     assert result["pose_mae_all"]["mean"] == pytest.approx(0, abs=1e-2)  # a whole turn is nothing
     assert result["shape_mm"]["mean"] == pytest.approx(0, abs=1e-3)
     assert result["expression_mm"]["images"] == COUNT
+    for name, part, basis in (
+        ("shape", SHAPE, face_model.w_shp),
+        ("expression", EXPR, face_model.w_exp),
+    ):
+        off = (prediction.params.numpy() - face_model.param_mean)[:, part] @ basis.T  # (N, 3V)
+        by_hand = np.sqrt((off.reshape(COUNT, -1, 3) ** 2).sum(2).mean(1)).mean() / 1000
+        assert result[f"{name}_mm"]["average_face"] == pytest.approx(by_hand, rel=1e-4)
     assert (
         summarise(
             image_errors(network_source(model, crops).predict(), read_truth(crops, face_model)),

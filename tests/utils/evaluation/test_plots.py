@@ -17,3 +17,14 @@ def test_plots_are_pictures(count):
         assert plot.ndim == 3
         assert plot.dtype == np.uint8
         assert plot.std() > 5
+
+
+def test_what_a_plot_cuts_off_is_marked():
+    yaw, orange = np.linspace(-80, 80, 300), np.array([14, 127, 255])  # BGR, tab:orange
+    error = np.full(300, 3.0)
+    marked = []
+    for error[150] in (3.0, 80.0):
+        plot = plots.error_against_yaw_plot(error, yaw, "title").astype(int)
+        marked.append(int((np.abs(plot - orange).max(axis=2) < 10).sum()))
+    assert marked[0] == 0
+    assert marked[1] > 20
