@@ -13,7 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from synergynet import fileio
-from synergynet.command.results import describe_picture, plan_surface, write_files
+from synergynet.command.results import (
+    describe_picture,
+    plan_surface,
+    write_files,
+    written_files,
+)
 from synergynet.faces import Faces
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import ResultsFile, Source, rank_and_world_size
@@ -31,7 +36,15 @@ def do_pictures(
     surface = plan_surface(net.model, args)
     results = ResultsFile(output, args.resume)
     done = results.done() if args.resume else {}
-    pictures = [picture for picture in pictures if picture.path not in done]
+
+    def lacks_nothing(picture: Source) -> bool:
+        n_faces = done.get(picture.path)
+        if not n_faces or args.results_only:
+            return n_faces is not None
+        files = written_files(output, picture.name, n_faces, surface)
+        return all(file.is_file() for file in files)
+
+    pictures = [picture for picture in pictures if not lacks_nothing(picture)]
     n_read = n_faces = 0
     reading = read_ahead(pictures, args.workers, args.batch_size)
     rank, _ = rank_and_world_size()
@@ -51,7 +64,8 @@ def do_pictures(
             elif not args.results_only:
                 write_files(output, picture, photo, faces, surface)
                 fileio.write_json(output / "json" / f"{picture.name}.json", description)
-            results.add(description)
+            if picture.path not in done:  # else only files were wanting
+                results.add(description)
     what = "1 face" if n_faces == 1 else f"{n_faces} faces"
     print(f"{what} in {n_read} of {len(pictures)} pictures: {output}")
     return n_faces > 0 or any(done.values())

@@ -115,6 +115,20 @@ def write_files(
                 write_mesh(path, verts, triangles, texture, uv, with_texture=surface.texture)
 
 
+def written_files(output: Path, name: str, n_faces: int, surface: Surface) -> list[Path]:
+    """What `write_files` writes for a picture of this name that shows so many faces."""
+    folders = ["landmarks", "poses"] + ["rendering_overlay"] * (surface.fade is not None)
+    files = [output / folder / f"{name}.jpg" for folder in folders]
+    maps = {"depth": surface.depth, "pncc": surface.pncc}
+    files += [output / folder / f"{name}.png" for folder, wanted in maps.items() if wanted]
+    for index in range(n_faces):
+        if surface.texture:
+            files.append(output / "textures" / f"{name}_{index}.png")
+        if surface.mesh:
+            files.append(output / "meshes" / f"{name}_{index}.{surface.mesh}")
+    return files
+
+
 def write_drawings(
     output: Path, name: str, drawings: Mapping[str, Callable[[], np.ndarray]]
 ) -> None:

@@ -11,7 +11,7 @@ from synergynet import fileio
 from synergynet.drawing.faces import draw_frame
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import Source
-from synergynet.video.annotate import annotate_video, is_annotated
+from synergynet.video.annotate import CODECS, VideoSummary, annotate_video, is_annotated
 
 
 def do_videos(
@@ -19,10 +19,13 @@ def do_videos(
 ) -> bool:
     """Annotate videos; whether one shows a face, or an earlier run has done some of them."""
     draw = None if args.results_only else draw_frame
+    flags = {"--mesh": args.mesh, "--texture": args.texture, "--depth": args.depth}
+    if given := [flag for flag, value in {**flags, "--pncc": args.pncc}.items() if value]:
+        print(f"{', '.join(given)}: of pictures only; videos get none", file=sys.stderr)
     n_done = n_faces = 0
     for video in videos:
         stem = output / "videos" / video.name
-        if args.resume and is_annotated(video.path, stem):
+        if args.resume and is_annotated(video.path, stem, draw is not None):
             n_done += 1
             continue
         try:
@@ -33,6 +36,12 @@ def do_videos(
         if summary.problem:
             print(summary.problem, file=sys.stderr)
         people = "1 person" if summary.identities == 1 else f"{summary.identities} people"
-        print(f"{video.path}: {people}, {summary.frames} frames: {stem}.*")
+        print(f"{video.path}: {people}, {summary.frames} frames: {stem}.*{_codec_note(summary)}")
         n_faces += summary.faces
     return n_faces > 0 or n_done > 0
+
+
+def _codec_note(summary: VideoSummary) -> str:
+    if summary.codec in (None, CODECS["avc1"]):
+        return ""
+    return f" ({summary.codec}, which browsers do not play: docs/USING.md)"

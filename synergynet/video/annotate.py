@@ -3,7 +3,9 @@
     summary = annotate_video(net, "clip.mp4", "inference_output/clip", draw, smooth=True)
 
 writes clip.mp4 (without sound), clip.csv with a line for each face of each frame, clip.jsonl with a
-line for each frame, and clip.json about the whole. They appear when they are complete.
+line for each frame, and clip.json about the whole. They appear when they are complete. clip.mp4 has
+one rate: of videos and webcams whose frames come unevenly it repeats some and leaves some out, so
+that it plays as fast as they do.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import itertools
+import functools
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +35,8 @@ from synergynet.progress import Progress
 from synergynet.video.tracking import DETECT_EVERY, Tracker
 
 DEFAULT_FPS = 25.0  # of videos and webcams that do not tell
+# H.264, which browsers play, where this build of OpenCV can write it; MPEG-4 part 2 is everywhere
+CODECS = {"avc1": "H.264", "mp4v": "MPEG-4 part 2"}
 CSV_HEADER = [
     *("frame", "seconds", "id", "box_x0", "box_y0", "box_x1", "box_y1", "score"),
     *("yaw", "pitch", "roll", "yaw_published", "pitch_published", "roll_published"),
@@ -48,12 +53,14 @@ class VideoSummary:
         frames: read and written.
         faces: on all frames together.
         identities: people that were told apart.
+        codec: of the video that was written, one of CODECS' names; None where there is none.
         problem: one line about a video that is cut off; None for a whole one.
     """
 
     frames: int
     faces: int
     identities: int
+    codec: str | None
     problem: str | None
 
 
@@ -91,17 +98,24 @@ class VideoReader:
         self.n_frames = count if count > 0 and not self.is_live else None
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
-        start = time.monotonic()
+        start, seconds = self._clock(), 0.0
         image = self._first
-        for index in itertools.count():
-            if image is None:
-                return
-            yield time.monotonic() - start if self.is_live else index / self.fps, image
+        while image is not None:
+            yield seconds, image
             image = self._read()
+            now = self._clock() - start
+            # some files have no times, or times that stand still
+            seconds = now if now > seconds else seconds + 1 / self.fps
 
     def broke_off(self, n_read: int) -> bool:
         """Whether a file ended before its time; announced counts may be off by a little."""
         return self.n_frames is not None and n_read < 0.99 * self.n_frames - 2
+
+    def _clock(self) -> float:
+        """Seconds of the frame last read: by the file's own time stamps, or by the clock."""
+        if self.is_live:
+            return time.monotonic()
+        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
 
     def _read(self) -> np.ndarray | None:
         ok, image = self._capture.read()
@@ -131,11 +145,17 @@ class ResultsWriter:
     Args:
         stem: output path without suffix.
         fps: frames a second of the video.
+
+    Attributes:
+        codec: of the video, one of CODECS' names; None before the first picture.
     """
 
     def __init__(self, stem: str | os.PathLike[str], fps: float) -> None:
         self.stem = stem
         self.fps = fps
+        self.codec: str | None = None
+        self._n_written = 0
+        self._last: np.ndarray | None = None
         self._stack = contextlib.ExitStack()
         self._video: cv2.VideoWriter | None = None
 
@@ -150,17 +170,35 @@ class ResultsWriter:
     def __exit__(self, *error: Any) -> bool | None:
         return self._stack.__exit__(*error)
 
-    def add_picture(self, image: np.ndarray) -> None:
-        """Write the next frame's picture, with all that is drawn on it."""
+    def add_picture(self, seconds: float, image: np.ndarray) -> None:
+        """Write the picture of the frame at this time, with all that is drawn on it.
+
+        The last picture fills a gap before it; a frame whose place is taken is left out.
+        """
         if self._video is None:
             path = self._stack.enter_context(fileio.whole_file(f"{self.stem}.mp4"))
-            size = (image.shape[1], image.shape[0])
-            codec = cv2.VideoWriter.fourcc(*"mp4v")
-            self._video = cv2.VideoWriter(str(path), codec, self.fps, size)
+            self._video = self._open(str(path), (image.shape[1], image.shape[0]))
             self._stack.callback(self._video.release)  # before the file is moved to its name
-            if not self._video.isOpened():
-                raise fileio.InputError(f"{self.stem}.mp4: OpenCV cannot write a video here")
+        due = round(seconds * self.fps)
+        while self._last is not None and self._n_written < due:
+            self._write(self._last)
+        if self._n_written <= due:
+            self._write(image)
+        self._last = image
+
+    def _write(self, image: np.ndarray) -> None:
+        assert self._video is not None
         self._video.write(image)
+        self._n_written += 1
+
+    def _open(self, path: str, size: tuple[int, int]) -> cv2.VideoWriter:
+        fourcc = best_codec()
+        with _quiet_opencv():
+            video = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*fourcc), self.fps, size)
+        if not video.isOpened():
+            raise fileio.InputError(f"{self.stem}.mp4: OpenCV cannot write a video here")
+        self.codec = CODECS[fourcc]
+        return video
 
     def add_faces(self, row: FrameFaces) -> None:
         """Write the faces of the next frame."""
@@ -170,6 +208,19 @@ class ResultsWriter:
         line = {"frame": row.frame, "seconds": round(row.seconds, 4), "faces": faces}
         self._jsonl.write(json.dumps(line, allow_nan=False) + "\n")
         self._csv.writerows([row.frame, line["seconds"], *_csv_cells(face)] for face in faces)
+
+
+@functools.cache
+def best_codec() -> str:
+    """The first of CODECS that OpenCV can write here."""
+    with tempfile.TemporaryDirectory() as folder, _quiet_opencv():
+        for fourcc in CODECS:
+            path = os.path.join(folder, f"{fourcc}.mp4")
+            video = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*fourcc), DEFAULT_FPS, (64, 64))
+            if video.isOpened():
+                video.release()
+                return fourcc
+    return fourcc
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,7 +297,7 @@ def annotate_video(
             for seconds, image in reader:
                 ids, faces = tracker.step(image, seconds)
                 if draw is not None:
-                    results.add_picture(draw_ids(draw(image, faces), ids, faces))
+                    results.add_picture(seconds, draw_ids(draw(image, faces), ids, faces))
                 results.add_faces(FrameFaces(frames, seconds, ids, faces))
                 frames += 1
                 n_faces += len(faces)
@@ -257,7 +308,7 @@ def annotate_video(
         else:
             if reader.broke_off(frames):
                 problem = f"{source}: is cut off after {frames} of {reader.n_frames} frames"
-    summary = VideoSummary(frames, n_faces, len(seen), problem)
+    summary = VideoSummary(frames, n_faces, len(seen), results.codec, problem)
     facts = {"video": source, "fps": reader.fps, "smooth": smooth, **dataclasses.asdict(summary)}
     facts |= {"morphable": net.model.morphable_id, "pose_convention": POSE_CONVENTION}
     fileio.write_json(f"{stem}.json", facts)
@@ -266,10 +317,10 @@ def annotate_video(
     return summary
 
 
-def is_annotated(source: str, stem: str | os.PathLike[str]) -> bool:
-    """Whether `annotate_video` has done the source to its end."""
+def is_annotated(source: str, stem: str | os.PathLike[str], drawn: bool) -> bool:
+    """Whether `annotate_video` has done the source to its end, with a video where one is wanted."""
     path = Path(f"{stem}.json")
-    if not path.is_file():
+    if not path.is_file() or (drawn and not Path(f"{stem}.mp4").is_file()):
         return False
     facts = fileio.read_json(path)
     return facts["video"] == source and facts["problem"] is None

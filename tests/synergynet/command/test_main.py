@@ -20,6 +20,7 @@ from synergynet.command.main import command
 from synergynet.command.parser import MESHES
 from synergynet.detection.detectors import find_centerface, whole_photo
 from synergynet.net import SynergyNet
+from synergynet.video.annotate import best_codec
 from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.mat import read_mat
 from utils.evaluation.metrics import landmark_nme
@@ -315,6 +316,23 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run, face, capsys, monkeypa
     assert sorted(results()) == paths
 
 
+def test_going_on_makes_what_is_asked_for_now(run, face):
+    paths = write_album(face, 2)
+    assert run("-f", "in", "--results-only") == 0
+    assert not Path("out/landmarks").exists()
+    assert run("-f", "in", "--resume", "--depth", "--mesh", "ply") == 0
+    for kind in ("landmarks/0.jpg", "depth/1.png", "meshes/1_0.ply"):
+        assert Path("out", kind).is_file()
+    assert sorted(results()) == paths
+    lines = Path("out/results_rank0.jsonl").read_text().splitlines()
+    assert len(lines) == 2  # of each picture one
+    Path("out/meshes/1_0.ply").unlink()
+    before = Path("out/depth/0.png").stat().st_mtime_ns
+    assert run("-f", "in", "--resume", "--depth", "--mesh", "ply") == 0
+    assert Path("out/meshes/1_0.ply").is_file()
+    assert Path("out/depth/0.png").stat().st_mtime_ns == before
+
+
 def test_going_on_with_a_run_that_found_nothing_has_found_nothing(run, face):
     fileio.write_image("in/dark.png", np.zeros_like(face))
     assert run("-f", "in") == 2
@@ -377,10 +395,13 @@ def test_a_video_is_annotated_and_a_broken_one_gets_one_line(run, face, capsys):
     output = capsys.readouterr()
     assert output.err == "skipped: broken.mp4: not a video that OpenCV can read\n"
     assert "clip.mp4: 1 person, 3 frames" in output.out
+    assert ("browsers do not play" in output.out) == (best_codec() == "mp4v")
     assert len(Path("out/videos/clip.jsonl").read_text().splitlines()) == 3
     assert list(results()) == ["in/face.png"]
     assert run("-f", "broken.mp4") == 2
     capsys.readouterr()
+    assert run("-f", "clip.mp4", "--mesh", "obj", "--pncc") == 0
+    assert capsys.readouterr().err == "--mesh, --pncc: of pictures only; videos get none\n"
     fileio.write_json("boxes.json", {})
     assert run("-f", "clip.mp4", "--detector", "boxes:boxes.json") == 2
     assert "clip.mp4: videos need a detector" in capsys.readouterr().err

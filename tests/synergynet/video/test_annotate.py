@@ -2,6 +2,7 @@
 
 import csv
 import json
+import struct
 
 import cv2
 import numpy as np
@@ -9,7 +10,15 @@ import pytest
 
 from synergy3DMM import SynergyNet
 from synergynet.fileio import InputError, read_image, read_json
-from synergynet.video.annotate import CSV_HEADER, VideoReader, annotate_video, is_annotated
+from synergynet.video.annotate import (
+    CODECS,
+    CSV_HEADER,
+    ResultsWriter,
+    VideoReader,
+    annotate_video,
+    best_codec,
+    is_annotated,
+)
 from utils.data.evaluation_crops import CROPS, OPEN_TEST_FOLDER
 
 N_FRAMES, FPS, SIZE = 8, 20.0, (200, 160)
@@ -56,7 +65,8 @@ def test_every_frame_and_face_is_written(clip, net, tmp_path, smooth):
     ]
     lines = [json.loads(line) for line in (tmp_path / "clip.jsonl").read_text().splitlines()]
     assert [line["frame"] for line in lines] == list(range(N_FRAMES))
-    assert [line["seconds"] for line in lines] == [i / FPS for i in range(N_FRAMES)]
+    seconds = [line["seconds"] for line in lines]
+    np.testing.assert_allclose(seconds, np.arange(N_FRAMES) / FPS, atol=1e-4)
     assert [len(line["faces"]) for line in lines] == [i not in HIDDEN for i in range(N_FRAMES)]
     header, *rows = csv.reader((tmp_path / "clip.csv").read_text().splitlines())
     assert header == CSV_HEADER
@@ -77,8 +87,8 @@ def test_every_frame_and_face_is_written(clip, net, tmp_path, smooth):
     facts = read_json(tmp_path / "clip.json")
     assert facts["frames"] == N_FRAMES
     assert facts["smooth"] == smooth
-    assert is_annotated(str(clip), tmp_path / "clip")
-    assert not is_annotated("other/clip.avi", tmp_path / "clip")
+    assert is_annotated(str(clip), tmp_path / "clip", True)
+    assert not is_annotated("other/clip.avi", tmp_path / "clip", True)
 
 
 def test_ctrl_c_is_how_a_webcam_ends(clip, net, tmp_path, monkeypatch):
@@ -128,7 +138,7 @@ def test_ctrl_c_keeps_whole_files(clip, net, tmp_path):
     with pytest.raises(KeyboardInterrupt):  # for the caller to stop too
         annotate_video(net, str(clip), tmp_path / "clip", interrupt)
     assert read_json(tmp_path / "clip.json")["problem"] == f"{clip}: stopped after 2 frames"
-    assert not is_annotated(str(clip), tmp_path / "clip")
+    assert not is_annotated(str(clip), tmp_path / "clip", True)
     assert len((tmp_path / "clip.jsonl").read_text().splitlines()) == 2
     assert cv2.VideoCapture(str(tmp_path / "clip.mp4")).read()[0]
 
@@ -159,3 +169,52 @@ def test_sources_that_cannot_be_read(tmp_path, source, message, capfd):
     (tmp_path / "text.mp4").write_text("not a video at all\n" * 100)
     with pytest.raises(InputError, match=message):
         VideoReader(source if source.startswith("webcam") else str(tmp_path / source))
+
+
+def set_frame_times(path, delta, count):
+    """Make the frames of an mp4 come after delta[0] ticks at first, count[0] times, and so on."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"stts") - 4
+    assert data.index(b"moov") > data.index(b"mdat")  # so that no offset changes
+    table = b"".join(struct.pack(">II", *pair) for pair in zip(count, delta, strict=True))
+    data[at : at + 24] = struct.pack(">I4sII", 16 + len(table), b"stts", 0, len(delta)) + table
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        at = data.index(name) - 4
+        (size,) = struct.unpack(">I", data[at : at + 4])
+        data[at : at + 4] = struct.pack(">I", size + len(table) - 8)
+    path.write_bytes(data)
+
+
+def test_a_video_of_changing_rate_keeps_its_times(net, tmp_path):
+    path = tmp_path / "source.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 64))
+    for shade in range(0, 240, 12):
+        writer.write(np.full((64, 64, 3), shade, np.uint8))
+    writer.release()
+    set_frame_times(path, delta=(512, 128), count=(10, 10))  # 40 ms, then 10 ms
+    expected = [*np.arange(11) * 0.04, *(0.4 + 0.01 * np.arange(1, 10))]
+    np.testing.assert_allclose([seconds for seconds, _ in VideoReader(str(path))], expected)
+    annotate_video(net, str(path), tmp_path / "out", lambda image, faces: image)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    np.testing.assert_allclose([line["seconds"] for line in lines], expected, atol=1e-4)
+    shown = [image[0, 0, 0] for _, image in VideoReader(str(tmp_path / "out.mp4"))]
+    fps = VideoReader(str(path)).fps
+    assert len(shown) == pytest.approx(expected[-1] * fps + 1, abs=1)  # as long as the source
+    halfway = shown[round(0.2 * fps)]  # where the source has its sixth frame
+    assert halfway == pytest.approx(5 * 12, abs=13)
+
+
+def test_a_webcams_file_plays_as_fast_as_it_was_filmed(tmp_path):
+    with ResultsWriter(tmp_path / "live", 30.0) as results:
+        for index in range(10):
+            results.add_picture(0.1 * index, np.full((64, 64, 3), 20 * index, np.uint8))
+    shown = [image[0, 0, 0] for _, image in VideoReader(str(tmp_path / "live.mp4"))]
+    assert len(shown) == 28  # 0.9 s
+    np.testing.assert_allclose(shown[::3], 20 * np.arange(10), atol=8)
+
+
+def test_what_is_written_is_said(clip, net, tmp_path):
+    summary = annotate_video(net, str(clip), tmp_path / "clip", mark)
+    assert summary.codec == CODECS[best_codec()]
+    assert read_json(tmp_path / "clip.json")["codec"] == summary.codec
+    assert annotate_video(net, str(clip), tmp_path / "numbers", None).codec is None
