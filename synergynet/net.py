@@ -23,9 +23,11 @@ import numpy as np
 from synergynet.detection.detectors import Detector, make_detector
 from synergynet.engines.backbone import Engine, make_engine
 from synergynet.faces import Faces, decode_faces
+from synergynet.geometry.camera import move_params
 from synergynet.geometry.crop import roi_box_from_face_box, square_box_from_landmarks
 from synergynet.geometry.parameters import IMG_SIZE
 from synergynet.photos.crops import blacken_border, network_crop
+from synergynet.photos.quarter_turns import turn_back, turns_to_upright
 from synergynet.processes import load_ahead
 from synergynet.weights import Weights, read_weights
 
@@ -137,8 +139,25 @@ class SynergyNet:
             crop[:] = network_crop(images[index], box, interpolation)
         if exact:
             blacken_border(crops, self.weights.border_px)
+        return decode_faces(self.model, self._regress(crops), roi_boxes, boxes, image_index)
+
+    def _regress(self, crops: np.ndarray) -> np.ndarray:
+        """Real parameters (N, 62) of crops (N, 120, 120, 3).
+
+        Networks see few heads that lie. Where the first look finds one, the crop is turned upright
+        for a second, which counts if it finds the head upright there.
+        """
         params = self.model.unwhiten(self.engine(crops))
-        return decode_faces(self.model, params, roi_boxes, boxes, image_index)
+        turns = turns_to_upright(params)
+        lying = np.flatnonzero(turns)
+        if not len(lying):
+            return params
+        upright = np.stack([np.rot90(crops[i], turns[i]) for i in lying])
+        found = self.model.unwhiten(self.engine(upright))
+        agrees = turns_to_upright(found) == 0
+        lying, found = lying[agrees], found[agrees]
+        params[lying] = move_params(found, turn_back(turns[lying]))
+        return params
 
     def get_all_outputs(
         self, image: np.ndarray

@@ -26,6 +26,7 @@ from synergynet import fileio
 from synergynet.detection import DETECTORS
 from synergynet.engines.backbone import read_opencv_net
 from synergynet.geometry.crop import BOX_FACTOR
+from synergynet.photos.quarter_turns import turn_boxes_back
 from synergynet.processes import LoadsAhead, PerProcess, load_ahead
 
 Detector = Callable[[np.ndarray], np.ndarray]
@@ -34,6 +35,7 @@ Find = Callable[[np.ndarray, int, float], np.ndarray]  # photo, its longer side 
 FIRST_LOOK_PX, SECOND_LOOK_PX = 320, 640  # longer sides at which larger photos are searched
 SMALL_PX = 32  # faces less high than this in the first look have boxes that cost landmarks
 MIN_SCORE = 0.6  # faces out of focus score less, and have no landmarks worth having
+TURNED_SCORE = 0.7  # of faces in a photo that is turned: there are more chances to be wrong
 DOUBTFUL_SCORE = 0.3  # of what may turn out to be a face in the second look
 MAX_OVERLAP = 0.3  # of two boxes of one face, intersection over union
 
@@ -160,7 +162,7 @@ def search(find: Find, photo: np.ndarray, long_side_px: int | None) -> np.ndarra
     """Faces at a size, or at the smaller of two sizes where that shows them well enough.
 
     The first look costs a quarter of the second. It stands when it shows a face, and nothing that
-    is small or in doubt.
+    is small or in doubt. A photo in which both show none may lie: see `search_turned`.
 
     Args:
         find: from a photo, the longer side at which to search, and a least score, to boxes (N, 5).
@@ -175,9 +177,29 @@ def search(find: Find, photo: np.ndarray, long_side_px: int | None) -> np.ndarra
     scale = min(1.0, FIRST_LOOK_PX / max(photo.shape[:2]))
     heights_px = scale * (boxes[:, 3] - boxes[:, 1])
     is_clear = (boxes[:, 4] >= MIN_SCORE) & (heights_px >= SMALL_PX)
+    if len(boxes) and is_clear.all():
+        return boxes
     if scale == 1:  # the second look would be the same
-        return boxes[boxes[:, 4] >= MIN_SCORE]
-    return boxes if len(boxes) and is_clear.all() else find(photo, SECOND_LOOK_PX, MIN_SCORE)
+        boxes = boxes[boxes[:, 4] >= MIN_SCORE]
+    else:
+        boxes = find(photo, SECOND_LOOK_PX, MIN_SCORE)
+    return boxes if len(boxes) else search_turned(find, photo)
+
+
+def search_turned(find: Find, photo: np.ndarray) -> np.ndarray:
+    """Faces of a photo that lies or stands on its head, in one look at each quarter turn.
+
+    Returns:
+        (N, 5) of the turn whose best face is the surest, of TURNED_SCORE at least, photo px.
+    """
+    height, width = photo.shape[:2]
+    best = np.empty((0, 5))
+    for turns in (1, 2, 3):
+        turned = np.ascontiguousarray(np.rot90(photo, turns))
+        boxes = find(turned, FIRST_LOOK_PX, TURNED_SCORE)
+        if len(boxes) and (not len(best) or boxes[0, 4] > best[0, 4]):
+            best = turn_boxes_back(boxes, turns, width, height)
+    return best
 
 
 # ---------------------------------------------------------------- CenterFace

@@ -177,6 +177,31 @@ def params_to_crop(params: Array, roi_box: Array) -> Array:
     return with_camera(params, camera)
 
 
+def move_params(params: Array, similarity: Array) -> Array:
+    """Parameters of a crop that is turned, scaled and shifted in the image plane.
+
+    With p' = A p + d for points p, y down, and u = 121 - y, a camera [P | t] into (x, u, z)
+    becomes [M P | M t + e], where
+        M = [[A00, -A01, 0], [-A10, A11, 0], [0, 0, s]], s the scale of A,
+        e = (121 A01 + d0, 121 - 121 A11 - d1, 0).
+
+    Args:
+        params: (..., 62) real. Not modified.
+        similarity: (..., 2, 3) [A | d] of the old crop into the new one, px, y down.
+    """
+    xp = namespace(similarity)
+    (a00, a01), (a10, a11) = (
+        (similarity[..., row, 0], similarity[..., row, 1]) for row in range(2)
+    )
+    zero, scale = xp.zeros_like(a00), xp.hypot(a00, a10)
+    rows = [[a00, -a01, zero], [-a10, a11, zero], [zero, zero, scale]]
+    turn = xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
+    top = IMG_SIZE + 1
+    d0, d1 = similarity[..., 0, 2], similarity[..., 1, 2]
+    shift = xp.stack([top * a01 + d0, top - top * a11 - d1, zero], axis=-1)
+    return with_camera(params, turn @ camera_of(params) + _in_last_column(shift))
+
+
 def _crop_in_photo(roi_box: Array) -> tuple[Array, Array]:
     """Photo px per crop px and the crop's origin in the photo, both frames y up, (..., 3) each.
 

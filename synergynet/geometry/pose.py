@@ -87,6 +87,19 @@ def published_angles(rotation: Array) -> Pose:
 ANGLES = {"published": published_angles, "exact": exact_angles}
 
 
+def in_plane_angle(params: Array) -> Array:
+    """How far heads are turned in the image plane, clockwise as seen, (...) degrees.
+
+    The head's own vertical axis is meant, not Euler's roll, which is another angle in profile.
+
+    Args:
+        params: (..., 62) real, or (..., 12) pose blocks.
+    """
+    camera = camera_of(params)
+    xp = namespace(camera)
+    return xp.atan2(camera[..., 0, 1], camera[..., 1, 1]) * DEGREES
+
+
 def decode_pose(params: Array, method: Literal["published", "exact"] = "exact") -> Pose:
     """Euler angles of real (de-whitened) parameters, (B, 62) or (B, 12)."""
     _, rotation, _ = decompose_camera(camera_of(params))

@@ -13,6 +13,8 @@ from synergynet import SynergyNet
 from synergynet.detection.detectors import whole_photo
 from synergynet.engines.backbone import OnnxRuntimeEngine, OpenCVEngine, has_onnxruntime
 from synergynet.faces import describe_faces
+from synergynet.geometry.camera import move_params
+from synergynet.photos.quarter_turns import turn_back, turns_to_upright
 from synergynet.weights import BUILT_IN
 from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 
@@ -54,6 +56,31 @@ def test_a_forked_process_predicts_what_its_parent_does(net, crops):
     child.join(CHILD_S)
     assert child.exitcode == 0
     np.testing.assert_array_equal(found, expected)
+
+
+def test_heads_that_lie_are_looked_at_again_upright(crops):
+    """The engine here is right about upright heads only; crops say by a white edge how they lie."""
+    net = SynergyNet(None, OpenCVEngine(BUILT_IN), whole_photo)
+    upright = net.predict([crops[0]]).params
+    assert turns_to_upright(upright) == [0]
+    seen = []
+
+    def engine(batch):
+        edges = [[c[0].mean(), c[:, 0].mean(), c[-1].mean(), c[:, -1].mean()] for c in batch]
+        turns = np.argmax(edges, axis=1)  # np.rot90 takes the top to the left
+        seen.append(turns.tolist())
+        params = move_params(np.repeat(upright, len(batch), 0), turn_back(-turns % 4))
+        params[turns > 0, -1] += 1
+        return net.model.whiten(params.astype(np.float32))
+
+    crop = np.zeros((120, 120, 3), np.uint8)
+    crop[:9] = 255
+    turned = [np.ascontiguousarray(np.rot90(crop, turns)) for turns in range(4)]
+    faces = SynergyNet(net.weights, engine, whole_photo).predict(turned)
+    assert seen == [[0, 1, 2, 3], [0, 0, 0]]
+    for turns in range(4):
+        expected = move_params(upright, turn_back(np.array([-turns % 4])))
+        np.testing.assert_allclose(faces.params[[turns]], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_pickled_and_unpickled(net, crops):

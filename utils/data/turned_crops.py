@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 
 from synergynet import fileio
+from synergynet.geometry.camera import move_params
 from synergynet.geometry.crop import CROP_FACTOR
-from synergynet.geometry.parameters import IMG_SIZE, N_POSE, POSE
+from synergynet.geometry.parameters import IMG_SIZE
 from utils.data.landmark_model import LandmarkModel
 
 MOST_ROLL_DEG, MOST_JITTER = 180.0, 0.5
@@ -117,26 +118,6 @@ def move_landmarks(landmarks: np.ndarray, similarity: np.ndarray) -> np.ndarray:
     if len(landmarks) == 2:
         return moved
     return np.vstack([moved, math.hypot(*similarity[:, 0]) * landmarks[2:]])
-
-
-def move_params(params: np.ndarray, similarity: np.ndarray) -> np.ndarray:
-    """Real parameters (62,) of the new crop, float64.
-
-    With p' = A p + d for points p, y down, and u = 121 - y, a camera [P | t] into (x, u, z)
-    becomes [M P | M t + e], where
-        M = [[A00, -A01, 0], [-A10, A11, 0], [0, 0, s]], s the scale of A,
-        e = (121 A01 + d0, 121 - 121 A11 - d1, 0).
-
-    Args:
-        params: (62,). Not modified.
-        similarity: (2, 3) [A | d].
-    """
-    (a00, a01, d0), (a10, a11, d1) = similarity
-    height = IMG_SIZE + 1
-    turn = np.array([[a00, -a01, 0], [-a10, a11, 0], [0, 0, math.hypot(a00, a10)]])
-    camera = turn @ np.asarray(params, np.float64)[POSE].reshape(3, 4)
-    camera[:, 3] += [height * a01 + d0, height - height * a11 - d1, 0]
-    return np.concatenate([camera.reshape(N_POSE), params[N_POSE:]])
 
 
 def move_pixels(picture: np.ndarray, similarity: np.ndarray) -> np.ndarray:

@@ -137,6 +137,28 @@ class Looks:
         return boxes[boxes[:, 4] >= min_score]
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize(("score", "is_found"), [(0.75, True), (0.65, False)])
+def test_a_photo_that_shows_nothing_is_searched_lying(turns, score, is_found):
+    """By a detector that sees faces at the top left only, where this one is in the upright photo."""
+    upright = np.zeros((60, 90, 3), np.uint8)
+    upright[5:20, 10:18] = 255
+    photo = np.ascontiguousarray(np.rot90(upright, -turns))
+
+    def find(picture, long_side_px, min_score):
+        rows, columns = np.nonzero(picture[..., 0])
+        box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, score]
+        height, width = picture.shape[:2]
+        is_seen = box[2] < width / 2 and box[3] < height / 2 and score >= min_score
+        return np.array([box]) if is_seen else np.empty((0, 5))
+
+    assert not len(find(photo, 320, 0.6))
+    found = detectors.search(find, photo, None)
+    rows, columns = np.nonzero(photo[..., 0])
+    expected = [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, score]]
+    np.testing.assert_array_equal(found, expected if is_found else np.empty((0, 5)))
+
+
 PHOTO = np.zeros((1080, 1920, 3), np.uint8)  # a first look sees a sixth of its px
 SECOND = [[0, 0, 90, 90, 0.9]]
 

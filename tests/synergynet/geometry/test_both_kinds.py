@@ -59,6 +59,7 @@ CALLS: dict[Callable[..., Any], tuple[Any, ...]] = {
     camera.cross_matrix: (VECTORS,),
     camera.params_to_photo: (PARAMS, BOXES),
     camera.params_to_crop: (PARAMS, BOXES),
+    camera.move_params: (PARAMS, CAMERAS[:, :2, :3]),
     conventions.to_300w_lp: (ROTATIONS,),
     conventions.from_300w_lp: (VECTORS,),
     conventions.to_fsa_net: (ROTATIONS,),
@@ -93,6 +94,7 @@ CALLS: dict[Callable[..., Any], tuple[Any, ...]] = {
     pose.exact_angles: (ROTATIONS,),
     pose.published_angles: (ROTATIONS,),
     pose.decode_pose: (PARAMS,),
+    pose.in_plane_angle: (PARAMS,),
 }
 NOT_NUMBERS = {arrays.namespace}  # tested by its use
 

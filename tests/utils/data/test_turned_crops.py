@@ -10,6 +10,7 @@ import torch
 import main_train
 from model_building import load_morphable
 from synergynet import fileio
+from synergynet.geometry.camera import move_params
 from synergynet.geometry.crop import CROP_FACTOR
 from utils.data.folders import OPEN_FOLDER
 from utils.data.landmark_model import LandmarkModel
@@ -22,7 +23,6 @@ from utils.data.turned_crops import (
     Moves,
     cut_middle,
     move_landmarks,
-    move_params,
     move_pixels,
 )
 
