@@ -14,7 +14,6 @@ import os
 import socket
 import sys
 import tempfile
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +27,16 @@ from synergynet.drawing.maps import depth_picture, pncc
 from synergynet.drawing.surface import draw_faces, draw_wireframe, edge_fade
 from synergynet.drawing.texture import Unwrapping, unwrap_model, unwrap_texture
 from synergynet.meshes.formats import glb_bytes, mesh_from_photo
+from synergynet.video.annotate import draw_ids
 
 FONTS = ("system-ui", "sans-serif")
 POSE_COLUMNS = ("face", "yaw", "pitch", "roll")
 NOTE = """\
-Angles are in degrees, in the convention of 300W-LP and AFLW2000-3D (exact decoding). The 3D face
-is that of the largest face in the photo; drag it to turn it. The file is binary glTF, in metres."""
+Faces are numbered, the largest is 1. Angles are in degrees, in the convention of 300W-LP and
+AFLW2000-3D (exact decoding). Drag the 3D face to turn it; there is one for each of the ten largest
+faces. The files are binary glTF, in metres."""
+MOST_MESHES = 10
+MOST_PIXELS = 60e6  # of a photo: maps and overlays of larger ones take gigabytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +46,12 @@ class Analysis:
     Attributes:
         pictures: (H, W, 3) uint8 BGR by caption.
         poses: for each face its number, yaw, pitch and roll in degrees; the largest face first.
-        glb: the largest face as a textured mesh.
+        meshes: of the MOST_MESHES largest faces, in this order, textured, as binary glTF.
     """
 
     pictures: dict[str, np.ndarray]
     poses: list[list[float]]
-    glb: bytes
+    meshes: list[bytes]
 
 
 def analyse(net: SynergyNet, unwrapping: Unwrapping, photo: np.ndarray) -> Analysis | None:
@@ -59,25 +62,46 @@ def analyse(net: SynergyNet, unwrapping: Unwrapping, photo: np.ndarray) -> Analy
     sides = faces.roi_boxes[:, 2] - faces.roi_boxes[:, 0]
     faces = faces[np.argsort(-sides)]  # the largest first
     verts, triangles = faces.vertices, faces.triangles
-    texture, _ = unwrap_texture(photo, verts[0], triangles, unwrapping)
+    textures = [
+        unwrap_texture(photo, face, triangles, unwrapping)[0] for face in verts[:MOST_MESHES]
+    ]
     mean = net.model.mean_face
+    numbers = np.arange(1, len(faces) + 1)
     pictures = {
         "3D face": draw_faces(photo, verts, triangles, fade=edge_fade(mean, triangles)),
-        "landmarks": draw_landmarks(photo, faces),
-        "head pose": draw_poses(photo, faces),
+        "landmarks": draw_ids(draw_landmarks(photo, faces), numbers, faces),
+        "head pose": draw_ids(draw_poses(photo, faces), numbers, faces),
         "triangles": draw_wireframe(photo, verts, triangles),
         "depth": depth_picture(verts, triangles, photo.shape),
         "PNCC": pncc(verts, triangles, mean, photo.shape),
-        "texture": texture,
+        "texture": textures[0],
     }
     pose = np.stack(faces.pose("exact"), axis=1).astype(float).round(1) + 0.0  # (N, 3), no -0.0
-    mesh = mesh_from_photo(verts[0], faces.params[0], faces.roi_boxes[0])
-    png = fileio.encode_image("texture.png", texture)
-    return Analysis(
-        pictures=pictures,
-        poses=[[index, *angles] for index, angles in enumerate(pose.tolist(), start=1)],
-        glb=glb_bytes(mesh, triangles, uv=unwrapping.uv, texture_png=png),
-    )
+    meshes = []
+    for index, texture in enumerate(textures):
+        mesh = mesh_from_photo(verts[index], faces.params[index], faces.roi_boxes[index])
+        png = fileio.encode_image("texture.png", texture)
+        meshes.append(glb_bytes(mesh, triangles, uv=unwrapping.uv, texture_png=png))
+    poses = [[index, *angles] for index, angles in enumerate(pose.tolist(), start=1)]
+    return Analysis(pictures, poses, meshes)
+
+
+def read_photo(path: str) -> np.ndarray:
+    """An uploaded photo (H, W, 3) uint8 BGR.
+
+    Raises:
+        InputError: not a picture, or larger than MOST_PIXELS; the server's folders are not named.
+    """
+    try:
+        photo = fileio.read_image(path)
+    except fileio.InputError as error:
+        raise fileio.InputError(str(error).replace(path, Path(path).name)) from None
+    height, width = photo.shape[:2]
+    if height * width > MOST_PIXELS:
+        raise fileio.InputError(
+            f"{Path(path).name}: {width} x {height} px, more than {MOST_PIXELS / 1e6:.0f} million"
+        )
+    return photo
 
 
 def build_page(net: SynergyNet, folder: Path):
@@ -99,21 +123,32 @@ def build_page(net: SynergyNet, folder: Path):
         if path is None:
             raise gradio.Error("Choose a photo first.", print_exception=False)
         try:
-            result = analyse(net, unwrapping, fileio.read_image(path))
+            result = analyse(net, unwrapping, read_photo(path))
         except fileio.InputError as error:
             raise gradio.Error(str(error), print_exception=False) from None
         if result is None:
             raise gradio.Error("No face found in this photo.", print_exception=False)
-        glb = folder / f"{uuid.uuid4().hex[:8]}.glb"
-        fileio.write_bytes(glb, result.glb)
+        target = Path(tempfile.mkdtemp(dir=folder))
+        files = [str(target / f"face_{i}.glb") for i in range(1, len(result.meshes) + 1)]
+        for file, mesh in zip(files, result.meshes, strict=True):
+            fileio.write_bytes(file, mesh)
         pictures = [(image[:, :, ::-1], caption) for caption, image in result.pictures.items()]
-        return pictures, result.poses, str(glb), str(glb)
+        numbers = [str(number) for number in range(1, len(files) + 1)]
+        choice = gradio.Radio(choices=numbers, value="1", visible=len(files) > 1)
+        return pictures, result.poses, files[0], files, choice
 
-    with gradio.Blocks(title="SynergyNet", analytics_enabled=False) as page:
+    def show_mesh(number: str, files: list[str]) -> str:
+        return files[int(number) - 1]
+
+    kept_s = 600  # of uploads and results
+    settings = {"analytics_enabled": False, "delete_cache": (kept_s, kept_s)}
+    with gradio.Blocks(title="SynergyNet", **settings) as page:
         gradio.Markdown("# SynergyNet: a 3D face from one photo")
         with gradio.Row():
             with gradio.Column():
                 photo = gradio.Image(type="filepath", label="Photo", height=420)
+                # the file as it was uploaded, of any kind and depth that OpenCV reads
+                photo.preprocess = lambda upload: upload and upload.path
                 button = gradio.Button("Find faces", variant="primary")
                 poses = gradio.Dataframe(headers=list(POSE_COLUMNS), label="Head pose")
                 gradio.Markdown(NOTE)
@@ -126,8 +161,11 @@ def build_page(net: SynergyNet, folder: Path):
                     buttons=["download", "fullscreen"],  # none that uploads
                 )
                 mesh = gradio.Model3D(label="3D face", height=420, camera_position=(90, 90, None))
-                file = gradio.DownloadButton("Download the mesh (GLB)")
-        button.click(show, photo, [pictures, poses, mesh, file], api_name="analyse")
+                choice = gradio.Radio(label="Face shown in 3D", visible=False)
+                files = gradio.File(label="Meshes (GLB)", file_count="multiple", interactive=False)
+        outputs = [pictures, poses, mesh, files, choice]
+        button.click(show, photo, outputs, api_name="analyse")
+        choice.input(show_mesh, [choice, files], mesh, api_name=False)
     return page
 
 
@@ -160,11 +198,18 @@ def main(args: argparse.Namespace) -> int:
         whitening=args.whitening,
     )
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads and pictures too: nothing stays behind
         page = build_page(net, Path(folder))
         import gradio
 
         theme = gradio.themes.Default(font=FONTS, font_mono=("ui-monospace", "monospace"))
-        page.launch(server_port=args.port, theme=theme, share=False, footer_links=["api"])
+        page.launch(
+            server_name="127.0.0.1",  # whatever the environment says
+            server_port=args.port,
+            theme=theme,
+            share=False,
+            footer_links=["api"],
+        )
     return 0
 
 

@@ -56,7 +56,7 @@ def test_a_photo_gives_pictures_poses_and_a_mesh(app, net, photo):
     angles = np.ravel(net.predict([photo]).pose("exact"))
     assert result.poses[0][0] == 1
     np.testing.assert_allclose(result.poses[0][1:], angles, atol=0.051)
-    scene = trimesh.load_scene(byte_io.BytesIO(result.glb), file_type="glb")
+    scene = trimesh.load_scene(byte_io.BytesIO(result.meshes[0]), file_type="glb")
     (mesh,) = scene.geometry.values()
     assert 0.15 < mesh.extents[1] < 0.25  # metres: a head is about 18 cm high
     assert mesh.visual.material.baseColorTexture.size == (1024, 1024)
@@ -71,6 +71,27 @@ def test_the_largest_face_comes_first(app, net, photo):
     assert [row[0] for row in result.poses] == [1, 2]
     largest = two.predict([both], [boxes[1:]]).pose("exact")
     np.testing.assert_allclose(result.poses[0][1:], np.ravel(largest), atol=0.051)
+    assert len(result.meshes) == 2
+    assert result.meshes[0] != result.meshes[1]
+
+
+def test_a_16_bit_grey_photo_is_a_photo_and_errors_name_no_folder(app, photo, tmp_path):
+    deep = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY).astype(np.uint16) * 257
+    cv2.imwrite(str(tmp_path / "deep.png"), deep)
+    np.testing.assert_allclose(app.read_photo(str(tmp_path / "deep.png"))[..., 0], deep // 257)
+    (tmp_path / "cut.jpg").write_bytes(CROP.read_bytes()[:2000])
+    (tmp_path / "notes.jpg").write_text("no picture")
+    for name in ("cut.jpg", "notes.jpg", "absent.jpg"):
+        with pytest.raises(fileio.InputError, match=f"^{name}: ") as error:
+            app.read_photo(str(tmp_path / name))
+        assert str(tmp_path) not in str(error.value)
+
+
+def test_photos_beyond_the_budget_are_refused(app, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "MOST_PIXELS", 1e4)
+    fileio.write_image(tmp_path / "large.png", photo)
+    with pytest.raises(fileio.InputError, match=r"large\.png: 360 x 360 px, more than"):
+        app.read_photo(str(tmp_path / "large.png"))
 
 
 def test_no_face_is_none(app, net, photo):
@@ -118,11 +139,16 @@ def test_the_server_answers_and_its_function_too(tmp_path):
         page = fetch(url, server, seconds=120)
         assert "SynergyNet" in page, log.read_text()
         asked = client.Client(url, verbose=False, download_files=str(tmp_path))
-        pictures, poses, mesh, _ = asked.predict(client.handle_file(str(CROP)), api_name="/analyse")
+        answer = asked.predict(client.handle_file(str(CROP)), api_name="/analyse")
+        pictures, poses, mesh, files, _ = answer
         assert len(pictures) == 7
         assert len(poses["data"]) == 1
         with open(mesh, "rb") as file:
             assert file.read(4) == b"glTF"
+        assert len(files) == 1
+        (tmp_path / "notes.txt").write_text("no picture")
+        with pytest.raises(Exception, match=r"notes\.txt: not a picture"):
+            asked.predict(client.handle_file(str(tmp_path / "notes.txt")), api_name="/analyse")
     finally:
         server.terminate()
         server.wait(30)

@@ -140,7 +140,7 @@ class Looks:
 @pytest.mark.parametrize("turns", [1, 2, 3])
 @pytest.mark.parametrize(("score", "is_found"), [(0.75, True), (0.65, False)])
 def test_a_photo_that_shows_nothing_is_searched_lying(turns, score, is_found):
-    """By a detector that sees faces at the top left only, where this one is in the upright photo."""
+    """By a detector that sees faces at the top left only, where the upright photo has this one."""
     upright = np.zeros((60, 90, 3), np.uint8)
     upright[5:20, 10:18] = 255
     photo = np.ascontiguousarray(np.rot90(upright, -turns))
