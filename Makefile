@@ -6,7 +6,7 @@ VENV ?= $(CACHE)/env-$(KEY)
 RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 
-.PHONY: benchmark train test lint env
+.PHONY: benchmark train test lint attack env
 benchmark: env
 	$(RUN) benchmark.py -w pretrained/open_mobilenet_v2.pth.tar
 
@@ -20,6 +20,9 @@ lint: env
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+attack: env
+	FUZZED=5000 $(RUN) -m pytest -q tests/attacks
 
 env: $(VENV)/.complete
 	@echo "environment: $(VENV)"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
+import zipfile
 from typing import Any
 
 import torch
@@ -233,6 +234,12 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     with fileio.open_to_read(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, on damaged files of its old format
         try:
+            if zipfile.is_zipfile(file):  # PyTorch checks neither sizes nor sums
+                archive = zipfile.ZipFile(file)
+                fileio.require_modest(archive)
+                if archive.testzip() is not None:
+                    raise ValueError("a member's checksum is wrong")
+            file.seek(0)
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         except OSError:
             raise

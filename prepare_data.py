@@ -381,11 +381,11 @@ def _write_training_set(
 
 def pack(args: argparse.Namespace) -> int:
     """All crops of a training set in one memory-mapped file, for faster loading."""
-    from synergynet.fileio import read_list
+    from synergynet.fileio import read_names
     from utils.data.loader import read_picture
     from utils.data.packed import check_packed, write_packed
 
-    names = read_list(args.list)
+    names = read_names(args.list)
     if not args.verify:
         write_packed(lambda name: read_picture(args.root / name), names, args.output, args.workers)
     check_packed(args.output, names)

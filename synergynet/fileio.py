@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import pickle
 import re
 import shutil
 import uuid
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,13 +23,17 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
+from synergynet import plain_pickle
 from synergynet.errors import InputError as InputError
+from synergynet.errors import one_line
 from synergynet.errors import require_at_least as require_at_least
 from synergynet.errors import run_command as run_command
 
 # followed by a segment, or the end; not what coded pixels contain: 0xff itself, restart markers
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
 
+# a compressed file may unpack to so many bytes, and to more only where it is large itself
+MOST_UNPACKED, MOST_RATIO = 2**28, 20
 MAX_STEM_BYTES = 200  # of temporary names, which are longer than their files' by ten: 255 at most
 
 # ---------------------------------------------------------------- readers
@@ -90,13 +96,30 @@ def read_array(
     """
     with open_to_read(path) as file:
         try:
+            _require_content(file, os.fstat(file.fileno()).st_size)
             array = np.lib.format.read_array(file, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path}: not a readable .npy array ({error})") from None
+        except OSError:
+            raise
+        except Exception as error:  # headers that do not parse raise many kinds
+            raise InputError(f"{path}: not a readable .npy array ({one_line(error)})") from None
     if shape is not None and not has_shape(array, shape):
         want = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise InputError(f"{path}: shape {array.shape}, expected {want}")
     return require_finite(path, array)
+
+
+def _require_content(file: BinaryIO, size: int) -> None:
+    """Compare what a `.npy` header announces with the size of its file, before memory is asked for.
+
+    Raises:
+        ValueError: it announces more. The file is at its beginning again.
+    """
+    version = np.lib.format.read_magic(file)
+    read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    shape, _, dtype = read_header[version[0]](file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize > size - file.tell():
+        raise ValueError(f"{shape} values of type {dtype} do not fit its {size} bytes")
+    file.seek(0)
 
 
 def has_shape(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
@@ -114,13 +137,34 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """
     with open_to_read(path) as file:
         try:
+            file.read(1)  # zipfile takes a disk's error for no zip file
+            require_modest(zipfile.ZipFile(file))
+            file.seek(0)
             with np.load(file, allow_pickle=False) as table:
                 arrays = dict(table)
         except OSError:
             raise
         except Exception as error:  # numpy and zipfile raise many kinds on damaged files
-            raise InputError(f"{path}: not a readable .npz file of arrays ({error})") from None
+            problem = one_line(error)
+            raise InputError(f"{path}: not a readable .npz file of arrays ({problem})") from None
     return {name: require_finite(path, array) for name, array in arrays.items()}
+
+
+def require_modest(archive: zipfile.ZipFile) -> None:
+    """Refuse a zip that would fill the memory.
+
+    Raises:
+        ValueError: it does.
+    """
+    members = archive.infolist()
+    unpacked, packed = sum(m.file_size for m in members), sum(m.compress_size for m in members)
+    if unpacked > max_unpacked(packed):
+        raise ValueError(f"it unpacks to {unpacked / 1e9:.1f} GB")
+
+
+def max_unpacked(packed: int) -> int:
+    """To how many bytes so many compressed ones may unpack."""
+    return max(MOST_UNPACKED, MOST_RATIO * packed)
 
 
 def require_finite(path: str | os.PathLike[str], array: np.ndarray) -> np.ndarray:
@@ -137,10 +181,24 @@ def require_finite(path: str | os.PathLike[str], array: np.ndarray) -> np.ndarra
 def read_list(path: str | os.PathLike[str]) -> list[str]:
     """Read a text file of one image name a line; empty lines are left out."""
     try:
-        lines = read_bytes(path).decode().splitlines()
+        lines = read_bytes(path).decode("utf-8-sig").splitlines()  # with a byte-order mark or not
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file of image names") from None
     return [line.strip() for line in lines if line.strip()]
+
+
+def read_names(path: str | os.PathLike[str]) -> list[str]:
+    """Read a text file of names of files below one folder, one a line.
+
+    Raises:
+        InputError: not such a file, or a name that leads out of the folder.
+    """
+    names = read_list(path)
+    for name in names:
+        parts = re.split(r"[/\\\\]", name)
+        if os.path.isabs(name) or ".." in parts or re.match(r"[A-Za-z]:", name):
+            raise InputError(f"{path}: {name}: names stay inside the folder of the images")
+    return names
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -151,32 +209,20 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def decode_json(name: str | os.PathLike[str], data: bytes) -> Any:
     """`read_json` of bytes that are read already; `name` is what errors call them."""
     try:
-        return json.loads(data)
-    except ValueError as error:
+        return json.loads(data, parse_float=_finite, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{name}: not valid JSON ({error})") from None
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Admits numpy arrays and the built-in containers only."""
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large")
+    return number
 
-    ALLOWED = frozenset(
-        {
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy.core.multiarray", "scalar"),
-            ("numpy._core.multiarray", "scalar"),
-            ("numpy.core.numeric", "_frombuffer"),  # protocol 5
-            ("numpy._core.numeric", "_frombuffer"),
-            ("_codecs", "encode"),  # how Python 3 writes bytes into protocol-2 pickles
-        }
-    )
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in self.ALLOWED:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def read_pickle(path: str | os.PathLike[str]) -> Any:
@@ -187,7 +233,7 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
     """
     with open_to_read(path) as file:
         try:
-            return _PlainUnpickler(file, encoding="latin1").load()
+            return plain_pickle.load(file)
         except OSError:
             raise
         except pickle.UnpicklingError as error:
@@ -246,10 +292,11 @@ def open_to_read(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path` and move it there on success: no half-written file.
 
-    The temporary name keeps the suffix, which writers look at (cv2.imwrite, np.save).
+    The temporary name keeps the suffix, which writers look at (cv2.imwrite, np.save). A `durable`
+    file is on the disk before it replaces the one before, so that a power cut leaves one of them.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -257,6 +304,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
+        if durable:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from synergynet import fileio
 
 MAX_BYTES = 2**30  # that a compressed array may unpack to
 HEADER_BYTES = 128
+CHUNK_BYTES = 2**20
 MATRIX, COMPRESSED = 14, 15
 COMPLEX_FLAG = 0x0800
 DTYPES = {
@@ -75,6 +76,25 @@ def _unpack(content: bytes) -> bytes:
     if not unpacker.eof:
         raise ValueError("an array is cut off or too large")
     return data
+
+
+def require_modest(data: bytes) -> None:
+    """Refuse a file whose compressed elements would fill the memory; nothing is kept of them.
+
+    Raises:
+        ValueError, KeyError: they would, or it is no such file.
+    """
+    order = {b"IM": "<", b"MI": ">"}[data[126:128]]
+    most, unpacked = fileio.max_unpacked(len(data)), 0
+    for kind, content in _elements(data[HEADER_BYTES:], order):
+        if kind != COMPRESSED:
+            continue
+        unpacker = zlib.decompressobj()
+        while content and not unpacker.eof:
+            unpacked += len(unpacker.decompress(content, CHUNK_BYTES))
+            content = unpacker.unconsumed_tail
+            if unpacked > most:
+                raise ValueError(f"it unpacks to more than {most / 1e9:.1f} GB")
 
 
 def _matrix(content: bytes, order: str, name: str) -> np.ndarray | None:

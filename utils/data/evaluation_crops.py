@@ -5,6 +5,7 @@ Source: 3DDFA (Zhu et al., PAMI 2017), whose files these are.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import os
@@ -70,9 +71,12 @@ class EvaluationCrops(Dataset):
                 f"{self.folder}: no test set here ({LIST} is missing); make one with "
                 f"prepare_data.py aflw2000, or use the open one, aflw2000_data/open"
             )
-        self.names = fileio.read_list(list_file)
+        self.names = fileio.read_names(list_file)
         if not self.names:
             raise fileio.InputError(f"{list_file}: lists no images")
+        if len(set(self.names)) < len(self.names):
+            twice, _ = collections.Counter(self.names).most_common(1)[0]
+            raise fileio.InputError(f"{list_file}: lists {twice} twice, which would count twice")
         self.labels = _read_labels(self.folder / EVAL, self.names)
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import scipy.io
 
 from synergynet import fileio
+from synergynet.matfile import require_modest
 
 
 def read_mat(path: str | os.PathLike) -> dict[str, Any]:
@@ -23,6 +24,8 @@ def read_mat(path: str | os.PathLike) -> dict[str, Any]:
 def decode_mat(name: str | os.PathLike, data: bytes) -> dict[str, Any]:
     """`read_mat` of bytes that are read already; `name` is what errors call them."""
     try:
+        if data[:4] != bytes(4) and data[126:128] in (b"IM", b"MI"):  # not of version 4
+            require_modest(data)
         return scipy.io.loadmat(BytesIO(data))
     except Exception as error:  # scipy raises a dozen kinds on damaged files
         raise fileio.InputError(f"{name}: not a readable .mat file ({error})") from None

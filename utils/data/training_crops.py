@@ -71,7 +71,7 @@ class TrainingCrops:
         seed: int = 0,
     ):
         self.root = Path(root)
-        self.names = fileio.read_list(list_file)
+        self.names = fileio.read_names(list_file)
         self.params_w = _read_params(params_file)  # (N, 62)
         self.seed = seed
         if not self.names:

@@ -47,7 +47,7 @@ class AflwCrops(EvaluationCrops):
 
     def __init__(self, data_folder: str | os.PathLike):
         self.folder = Path(data_folder)
-        self.names = fileio.read_list(self.folder / LIST)
+        self.names = fileio.read_names(self.folder / LIST)
         count, folder = len(self.names), self.folder / EVAL
         self.labels = AflwLabels(
             points=fileio.read_array(folder / POINTS_FILE, (count, 2, metrics.N_AFLW)),

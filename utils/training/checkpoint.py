@@ -89,7 +89,7 @@ def _write(path: Path, entries: dict[str, Any]) -> None:
     buffer = bytes_io.BytesIO()
     torch.save(entries, buffer)
     try:
-        with fileio.whole_file(path) as temporary:
+        with fileio.whole_file(path, durable=True) as temporary:
             temporary.write_bytes(buffer.getbuffer())
     except OSError as error:
         raise fileio.InputError(

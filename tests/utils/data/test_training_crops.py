@@ -143,7 +143,7 @@ def test_empty_list(crops_folder):
     [
         (np.zeros((10, 61), np.float32), r"not an \(N, 62\)"),
         (np.full((10, 62), np.nan, np.float32), "not finite"),
-        (np.full((10, 62), "text"), "not finite"),
+        (np.full((10, 62), "text"), "values of type"),
         ({"params": [1]}, r"not an \(N, 62\)"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Hostile and damaged files: each gets one clear line, and costs little."""
