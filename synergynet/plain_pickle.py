@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import pickletools
 import re
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -26,6 +27,10 @@ def load(file: BinaryIO) -> Any:
         pickle.UnpicklingError: it asks for anything else.
         Exception: a damaged pickle can raise anything.
     """
+    # pickle makes room for what a file announces before it looks how long the file is
+    for _ in pickletools.genops(file):
+        pass
+    file.seek(0)
     return _built(_Unpickler(file, encoding="latin1").load(), 0)
 
 

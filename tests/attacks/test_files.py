@@ -173,6 +173,7 @@ CASES: list[tuple[str, Callable, bytes | Callable[[], bytes]]] = [
     ("pickle of random bytes", fileio.read_pickle, bytes(range(256))),
     ("empty pickle", fileio.read_pickle, b""),
     ("pickle that promises 2 GB", fileio.read_pickle, b"\x80\x04\x8e" + struct.pack("<Q", 2**31) + b"x"),
+    ("byte array of 9 GB", fileio.read_pickle, b"\x80\x05\x96" + struct.pack("<Q", 9 * 10**9) + b"x."),
     ("whitening of 61", read_whitening, pickle.dumps({"param_mean": np.zeros(61), "param_std": np.ones(61)})),
     ("whitening with a deviation of 0", read_whitening, pickle.dumps(WHITENING | {"param_std": np.zeros(62)})),
     ("whitening with a negative one", read_whitening, pickle.dumps(WHITENING | {"param_std": -np.ones(62)})),

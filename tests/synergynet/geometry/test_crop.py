@@ -41,6 +41,11 @@ def test_roi_box_by_hand():
     assert crop.roi_box_from_landmarks(landmarks - 99, 450, 450).tolist()[:2] == [1, 10]
 
 
+def test_roi_box_of_a_detectors_box_by_hand():
+    box = np.array([10.0, 20, 110, 220])  # 200 high: the side is 240; centre (60, 120)
+    assert crop.roi_box_from_face_box(box).tolist() == [-60, 0, 180, 240]
+
+
 def test_roi_box_equals_all_2000_of_aflw2000(shared_folder):
     folder = shared_folder / "data" / "aflw2000_eval"
     landmarks = np.load(folder / "AFLW2000-3D.pts68.npy")

@@ -26,8 +26,8 @@ def test_boxes_go_back_to_what_they_held(turns):
     picture[10:30, 50:85] = 1
     rows, columns = np.nonzero(np.rot90(picture, turns))
     box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, 0.8]
-    found = turn_boxes_back(np.array([box]), turns, width=90, height=60)
-    np.testing.assert_array_equal(found, [[50, 10, 85, 30, 0.8]])
+    found = turn_boxes_back(np.array([box, box]), turns, width=90, height=60)
+    np.testing.assert_array_equal(found, [[50, 10, 85, 30, 0.8]] * 2)
 
 
 def lying(angle_deg: float) -> np.ndarray:

@@ -24,6 +24,12 @@ def test_border_is_five_pixels_of_black_and_absent_in_the_wild():
     assert (preprocess(white, IN_THE_WILD) == 127.5 / 128).all()
 
 
+def test_training_crops_have_the_same_border():
+    white = torch.full((1, *PIXELS), 255, dtype=torch.uint8)
+    torch.manual_seed(0)  # nothing is erased
+    assert torch.equal(preprocess(white, TRAIN), preprocess(white, BENCHMARK))
+
+
 def test_preprocess_leaves_its_input_alone_and_puts_channels_last():
     images = torch.randint(256, (2, *PIXELS), dtype=torch.uint8)
     before = images.clone()
@@ -49,7 +55,9 @@ def test_erasing_keeps_one_of_seven_regions_in_one_percent():
     generator = torch.Generator().manual_seed(0)
     small = white[:, :24, :24].expand(count, -1, -1, -1)  # the same code on a smaller picture
     preset = Preset(border_px=0, augment=True)
-    kept = preprocess(small, preset, generator)[:, 0] > 0  # (count, 24, 24)
+    values = preprocess(small, preset, generator)
+    assert values.unique().tolist() == [-127.5 / 128, 127.5 / 128]  # black, and as it was
+    kept = values[:, 0] > 0  # (count, 24, 24)
     erased = kept[~kept.flatten(1).all(1)]
     assert 0.008 < len(erased) / count < 0.012
     patterns, frequency = torch.unique(erased, dim=0, return_counts=True)

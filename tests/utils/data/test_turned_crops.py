@@ -118,6 +118,25 @@ def test_exact_moves_cut_as_the_benchmark_does(face, labels):
         assert np.ptp(moved, axis=1).max() == pytest.approx(120 / CROP_FACTOR)
 
 
+def test_a_face_is_turned_clockwise(face, labels):
+    moves = Moves(np.array([90.0]), np.ones(1), np.zeros((1, 2)))
+    landmarks = face.decode(labels[0])
+    turned = move_landmarks(landmarks, moves.similarity(0, landmarks))
+    (before, after) = (p[:2, 8] - p[:2, 27] for p in (landmarks, turned))  # nose to chin
+    size = np.linalg.norm(after) / np.linalg.norm(before)
+    np.testing.assert_allclose(after, size * np.array([-before[1], before[0]]))  # down goes left
+
+
+def test_a_movers_labels_are_whitened_as_they_came(face, labels):
+    mover = Mover(face, face.param_mean, face.param_std)
+    moves = Moves.sample(1, WIDE, np.random.default_rng(1))
+    params_w = (labels[0] - face.param_mean) / face.param_std
+    _, moved_w = mover.move(np.zeros((180, 180, 3), np.uint8), params_w, moves, 0)
+    expected = move_params(labels[0], moves.similarity(0, face.decode(labels[0])))
+    found = moved_w * face.param_std + face.param_mean
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
 def test_moves_keep_within_their_limits_and_fill_the_circle():
     moves = Moves.sample(4000, WIDE, np.random.default_rng(0))
     assert np.abs(moves.roll_deg).max() <= 180

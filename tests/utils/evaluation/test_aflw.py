@@ -68,6 +68,13 @@ def test_an_image_without_visible_points_is_named(folder):
         AflwCrops(folder)
 
 
+def test_two_visible_points_are_enough(folder):
+    points = np.load(folder / EVAL / aflw.POINTS_FILE)
+    points[3, :, 2:] = metrics.AFLW_HIDDEN
+    fileio.write_array(folder / EVAL / aflw.POINTS_FILE, points)
+    assert len(AflwCrops(folder)) == COUNT
+
+
 def test_other_counts_are_refused(folder):
     fileio.write_array(folder / EVAL / aflw.YAW_FILE, np.zeros(COUNT - 1))
     with pytest.raises(fileio.InputError, match="4 rows for 5 images"):

@@ -62,6 +62,13 @@ def test_nme_ignores_z():
     )
 
 
+def test_aflw_points_lie_in_the_plane():
+    landmarks = np.random.default_rng(0).normal(size=(2, 3, 68))
+    points = metrics.aflw_points(landmarks)
+    assert points.shape == (2, 2, 21)
+    np.testing.assert_array_equal(points[:, :, -1], landmarks[:, :2, 8])  # the chin
+
+
 def test_nme_refuses_other_counts():
     with pytest.raises(ValueError, match="differ in shape"):
         metrics.landmark_nme(np.zeros((4, 2, 68)), np.zeros((5, 3, 68)))
