@@ -22,9 +22,10 @@ from utils.synthetic.portrait.geometry import HeadGeometry
 from utils.synthetic.portrait.light import Lamp, Lights
 from utils.synthetic.portrait.makehuman import load_wardrobe, read_binding, read_obj
 from utils.synthetic.portrait.scenery import OCCLUDERS, background, occlude, sample_occluder
-from utils.synthetic.portrait.surface import CANVAS, Material, Surface
+from utils.synthetic.portrait.surface import CANVAS, CLOTH, Material, Surface
 from utils.synthetic.portrait.wardrobe import (
     Garment,
+    Lay,
     Layer,
     Outfit,
     Texture,
@@ -239,7 +240,7 @@ def test_a_garment_is_seen_where_it_is_unless_it_hides_the_face(head, radius_mm,
     surface = generator.studio.geometry.see(verts, camera, look)
     lights = Lights(np.ones(3, np.float32), [])
     garment = (shell_around(head, radius_mm), np.ones(3))
-    layers, shadowed = dress([garment], verts, camera, lights, surface)
+    layers, shadowed = dress([garment], lambda worn: worn, verts, camera, lights, surface)
     assert bool(layers) == worn
     assert (shadowed.blocker_mm > surface.blocker_mm).any() == worn
     if worn:
@@ -401,3 +402,27 @@ def test_a_missing_texture_is_one_clear_error(shared_folder, tmp_path, head, bas
         cv2.imencode(".png", np.full((16, 16, 4), 255, np.uint8))[1].tobytes()
     )
     assert len(load_wardrobe(tmp_path, head, base_vertices).hair) == 1
+
+
+def test_hair_is_laid_about_the_heads_axis():
+    axis = np.array([0, 10.0, -50.0])
+    worn = axis + np.array([[1.0, 5, 0], [0, -4, 2]])
+    np.testing.assert_array_equal(Lay().arrange(worn, axis), worn)
+    laid = Lay(turn=np.pi / 2, swell=2, length=3).arrange(worn, axis) - axis
+    np.testing.assert_allclose(laid, [[0, 5, -2], [4, -12, 0]], atol=1e-12)
+
+
+def test_a_wide_neck_bares_skin_and_nothing_else(generator):
+    params = generator.labels.sample(np.random.default_rng(3), yaw_range_deg=(0, 10))
+    verts, camera = generator.head_verts(params), 0.5 * params[POSE].reshape(3, 4)
+    camera[:2, 3] += 30  # farther away: shoulders are below the crop
+    scene = generator.studio.stage(np.random.default_rng(3))
+    pictures = []
+    for neckline_mm in (0.0, 80.0):
+        look = dataclasses.replace(scene.look, neckline_mm=neckline_mm, has_sheet=False)
+        surface = generator.studio.geometry.see(verts, camera, look)
+        rng = np.random.default_rng(0)
+        pictures.append(generator.studio.shade(surface, look, None, scene.lights, rng))
+    changed = (pictures[0] != pictures[1]).any(0)
+    assert changed.any()
+    assert (surface.part[changed] == CLOTH).all()

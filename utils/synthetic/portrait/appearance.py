@@ -118,6 +118,7 @@ class Look:
     freckles: float
     lip_colour: np.ndarray
     lip_strength: float
+    has_lipstick: bool
     eye_shadow: float
     eye_shadow_colour: np.ndarray
     has_hair: bool
@@ -154,6 +155,8 @@ class Look:
     teeth: np.ndarray
     mouth_light: float
     glasses: Glasses | None
+    neckline_mm: float
+    neckline_slope: float
     cloth: np.ndarray
     cloth_pattern: float
     cloth_scale: float
@@ -165,12 +168,12 @@ class Look:
         skin_srgb = mix_row(SKIN_TONES, tone) * rng.uniform(0.94, 1.04, 3)
         skin = linear(skin_srgb)[::-1]
         dark = tone / (len(SKIN_TONES) - 1)
-        feminine = rng.random() < 0.5
-        make_up = feminine and rng.random() < 0.5
+        feminine = rng.random() < 0.6
+        make_up = feminine and rng.random() < 0.6
         hair_range = (0, 3.2) if dark > 0.55 else (0, len(_HAIR_COLOURS) - 1)
         hair_srgb = mix_row(_HAIR_COLOURS, rng.uniform(*hair_range)) * rng.uniform(0.93, 1.07, 3)
         hair = linear(hair_srgb)[::-1]
-        long_hair = rng.random() < (0.65 if feminine else 0.08)
+        long_hair = rng.random() < (0.75 if feminine else 0.1)
         hairline = _HAIRLINE_MM + rng.normal(0, 4, 11)
         hairline[:4] += rng.normal(0, 6)
         if rng.random() < 0.3:
@@ -185,7 +188,8 @@ class Look:
         yaw, pitch = rng.normal(0, 0.22), rng.normal(-0.02, 0.12)
         gaze = np.array([np.sin(yaw), np.sin(pitch), 1.0])
         lip = skin * np.array([0.60, 0.46, 0.78])
-        if make_up and rng.random() < 0.6:
+        has_lipstick = make_up and rng.random() < 0.7
+        if has_lipstick:
             lip = linear([rng.uniform(30, 120), rng.uniform(20, 90), rng.uniform(120, 220)])
         return cls(
             skin=skin.astype(np.float32),
@@ -198,6 +202,7 @@ class Look:
             freckles=rng.uniform(0.2, 0.7) if rng.random() < 0.12 else 0.0,
             lip_colour=lip.astype(np.float32),
             lip_strength=rng.uniform(0.5, 0.95),
+            has_lipstick=has_lipstick,
             eye_shadow=rng.uniform(0.1, 0.6) if make_up else 0.0,
             eye_shadow_colour=linear(rng.uniform(10, 140, 3)),
             has_hair=rng.random() < (0.98 if feminine else 0.86),
@@ -234,6 +239,8 @@ class Look:
             teeth=linear(np.array([186, 206, 214]) * rng.uniform(0.85, 1.12)),
             mouth_light=rng.uniform(0.35, 0.8),
             glasses=Glasses.sample(rng) if rng.random() < 0.14 else None,
+            neckline_mm=rng.uniform(0, 130) if rng.random() < 0.6 else 0.0,
+            neckline_slope=rng.uniform(-0.2, 1.5),
             cloth=linear(rng.uniform(8, 245) + rng.beta(1, 1.5) * rng.uniform(-90, 90, 3)),
             cloth_pattern=rng.uniform(0, 0.35),
             cloth_scale=rng.uniform(0.3, 3),

@@ -67,6 +67,7 @@ class HeadGeometry:
         self.landmarks = ((landmarks - self.origin) / 1000).astype(np.float32)
         self.eyes = [np.unique(head.triangles[head.part == eye]) for eye in (EYE_LEFT, EYE_RIGHT)]
         self.eye_centres = np.stack([self.canonical[eye].mean(0) for eye in self.eyes])
+        self.collar_mm = float(self.canonical[self._rim, 1].max())
         self.nose_bridge = int(np.linalg.norm(head.mean - landmarks[27], axis=1).argmin())
 
         cloth = _shoulder_triangles(len(self._rim)) + len(head.mean)
@@ -90,6 +91,11 @@ class HeadGeometry:
         upright = (self.canonical * (1, -1, 1)).astype(np.float32)  # y down
         normals = self._normals(self._areas(upright))
         self._outward = normals[self._scalp] * np.float32([1, -1, 1])
+
+    @property
+    def axis(self) -> np.ndarray:
+        """(3,) micrometres: where the head's vertical axis is at the height of the eyes."""
+        return self.origin + np.array([0, 0, 1000 * self.axis_z])
 
     def angle(self, canonical: np.ndarray) -> np.ndarray:
         """Angle (...) of canonical points (..., 3) about the head's axis, 0 straight ahead."""

@@ -44,6 +44,7 @@ class Painter:
         self._atlas = Atlas(geometry)
         self._brows = [self._atlas.bake(strips) for strips in brows]
         self._eye_centres = geometry.eye_centres
+        self._collar_mm = geometry.collar_mm
         self._noise_table = _noise_table()
 
     def paint(
@@ -61,6 +62,9 @@ class Painter:
             cloth = np.flatnonzero(surface.part == CLOTH)
             albedo = outfit.fabric_albedo(surface.canonical.take(cloth, 1))
             put_columns(material.albedo, cloth, albedo)
+        if look.neckline_mm > 0:
+            skin = look.skin if outfit is None else outfit.skin_mean
+            self._bare(material, surface, look, skin, rng)
         return material
 
     def _paint_skin(
@@ -89,7 +93,8 @@ class Painter:
             skin = np.repeat(look.skin[:, None], len(inside), 1)
         else:  # the texture has lips, blushes and wrinkles of its own
             skin = outfit.skin_albedo(surface.triangle[inside], surface.weights.take(inside, 0))
-            red, shade, lips = 0.3 * red, 0.4 * shade, 0.4 * lips
+            red, shade = 0.3 * red, 0.4 * shade
+            lips *= 1.0 if look.has_lipstick else 0.4
         for channel in range(3):
             skin[channel] *= tone * (1 - red * _REDDENING[channel])
             skin[channel] *= 1 - shade * _SHADOWING[channel]
@@ -166,6 +171,23 @@ class Painter:
         weave = 1 + look.cloth_pattern * self._noise(x, y, rng)
         put_columns(material.albedo, inside, look.cloth[:, None] * weave)
         material.gloss[inside] = 0.02
+
+    def _bare(
+        self,
+        material: Material,
+        surface: Surface,
+        look: Look,
+        skin: np.ndarray,
+        rng: np.random.Generator,
+    ) -> None:
+        """The skin (3,) that clothes with a wide neck leave bare."""
+        cloth = np.flatnonzero(surface.part == CLOTH)
+        x, y = surface.canonical[:2].take(cloth, 1)
+        edge = self._collar_mm - look.neckline_mm + look.neckline_slope * np.abs(x)
+        bare = y > edge
+        tone = 1 + 0.5 * look.skin_blotches * self._noise(x[bare] * 0.25, y[bare] * 0.25, rng)
+        put_columns(material.albedo, cloth[bare], np.outer(skin, tone).astype(np.float32))
+        material.gloss[cloth[bare]] = look.skin_gloss * 0.5
 
     def _noise(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Smooth noise of unit deviation at points (M,), with detail of 1 to 64 units."""

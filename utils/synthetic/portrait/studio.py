@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import cv2
@@ -76,8 +77,10 @@ class Studio:
             look = dataclasses.replace(look, gaze=glance(look.gaze, camera))
         camera, size = self._widen(camera), CANVAS + int(2 * SUPERSAMPLING * self._margin_px)
         surface = self.geometry.see(verts_model, camera, look, size)
-        garments = outfit.garments if outfit else []
-        layers, surface = dress(garments, verts_model, camera, lights, surface)
+        layers = []
+        if outfit is not None:
+            arrange = functools.partial(outfit.lay.arrange, axis=self.geometry.axis)
+            layers, surface = dress(outfit.garments, arrange, verts_model, camera, lights, surface)
         canvas = np.zeros((size * size, 4), np.float32)  # linear BGR, premultiplied, and alpha
         solid = np.ones((len(surface.index), 4), np.float32)
         solid[:, :3] = self.shade(surface, look, outfit, lights, scene.paint).T

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -97,6 +97,37 @@ class Wardrobe:
 
 
 @dataclasses.dataclass(frozen=True)
+class Lay:
+    """How hair or a hat sits: no two people wear one style the same.
+
+    Attributes:
+        turn: radians about the head's vertical axis, so that one cheek is covered more.
+        swell: how far it stands away, sideways and in depth; length: of what hangs, below the eyes.
+    """
+
+    turn: float = 0.0
+    swell: float = 1.0
+    length: float = 1.0
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Lay:
+        """Half of all styles as they were modelled but for a little, half rearranged."""
+        spread = 1.0 if rng.random() < 0.5 else 0.25
+        return cls(
+            turn=spread * rng.normal(0, 0.16),
+            swell=1 + spread * rng.uniform(-0.04, 0.12),
+            length=1 + spread * rng.uniform(-0.3, 0.5),
+        )
+
+    def arrange(self, worn: np.ndarray, axis: np.ndarray) -> np.ndarray:
+        """A worn mesh (A, 3), micrometres, about a point (3,) on the head's axis at eye level."""
+        x, y, z = (worn - axis).T
+        cos, sin = np.cos(self.turn) * self.swell, np.sin(self.turn) * self.swell
+        y = np.where(y < 0, y * self.length, y)
+        return np.stack([cos * x + sin * z, y, cos * z - sin * x], axis=1) + axis
+
+
+@dataclasses.dataclass(frozen=True)
 class Outfit:
     """What one person wears.
 
@@ -104,6 +135,7 @@ class Outfit:
         skin: texture; skin_gain: (3,) that brings it near the person's tone.
         skin_uv: (2, 3, T) texture coordinates of the head's triangles' corners.
         garments: meshes with the linear BGR (3,) that their textures are multiplied with.
+        lay: how they sit.
         fabric: texture of the clothes, or None; fabric_uv: (3,) scale per mm and offset.
         brows: index into the wardrobe's; eye: texture; None where they are painted.
     """
@@ -112,6 +144,7 @@ class Outfit:
     skin_gain: np.ndarray
     skin_uv: np.ndarray
     garments: list[tuple[Garment, np.ndarray]]
+    lay: Lay
     fabric: Texture | None
     fabric_uv: np.ndarray
     brows: int | None
@@ -139,6 +172,7 @@ class Outfit:
             skin_gain=(look.skin / skin.mean) ** SKIN_PULL,
             skin_uv=wardrobe.skin_uv,
             garments=garments,
+            lay=Lay.sample(rng),
             fabric=_choose(wardrobe.fabrics, 0.7, rng),
             fabric_uv=np.array([rng.uniform(0.0008, 0.004), *rng.random(2)]),
             brows=_choose(range(len(wardrobe.brows)), 0.75, rng),
@@ -194,6 +228,7 @@ class Layer:
 
 def dress(
     garments: list[tuple[Garment, np.ndarray]],
+    arrange: Callable[[np.ndarray], np.ndarray],
     verts_model: np.ndarray,
     camera: np.ndarray,
     lights: Lights,
@@ -205,6 +240,7 @@ def dress(
 
     Args:
         garments: meshes with the linear BGR (3,) that their textures are multiplied with.
+        arrange: moves their vertices (A, 3), micrometres, as they sit on the head.
         verts_model: the head's own vertices, micrometres, (N, 3).
         camera: (4, 4), or a pose block (3, 4); crop px, y up.
         lights: of the scene.
@@ -218,7 +254,8 @@ def dress(
     shown = np.zeros(len(blocker_mm), bool)
     shown[surface.index[face]] = True
     for garment, tint in garments:
-        added, blockers = _drape(garment, tint, verts_model, camera, lights, surface, blocker_mm)
+        worn = arrange(garment.follow @ verts_model + garment.offset)  # (A, 3)
+        added, blockers = _drape(garment, tint, worn, camera, lights, surface, blocker_mm)
         hidden = shown & (blockers > blocker_mm)
         if hidden.sum() < _MOST_HIDDEN * shown.sum():
             layers, blocker_mm = layers + added, blockers
@@ -229,15 +266,15 @@ def dress(
 def _drape(
     garment: Garment,
     tint: np.ndarray,
-    verts_model: np.ndarray,
+    worn: np.ndarray,
     camera: np.ndarray,
     lights: Lights,
     surface: Surface,
     blocker_mm: np.ndarray,
 ) -> tuple[list[Layer], np.ndarray]:
-    """The layers of one garment before what is in the way (C * C), and what is then."""
+    """The layers of one garment, of vertices (A, 3), before what is in the way (C * C), and what is
+    then."""
     blocker_mm, size = blocker_mm.copy(), len(surface.mask)
-    worn = garment.follow @ verts_model + garment.offset  # (A, 3)
     verts = project_to_crop(camera, worn) * SUPERSAMPLING
     outward = verts - verts.mean(0)  # hair stands away from the head: smoother than the normals
     outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-6  # of its strips
