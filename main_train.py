@@ -526,6 +526,10 @@ def finish(run: Run) -> None:
         validate(run, "after these steps", run.result, run.validation)
         log.info("dry run: nothing was written")
         return
+    if run.guard.skipped and not run.guard.taken:
+        raise fileio.InputError(
+            "no step had a finite gradient, so nothing was learned; lower --base-lr"
+        )
     path = checkpoint.snapshot_path(args, "weights")
     checkpoint.save_weights(path, run.result)
     log.info(f"saved {path}: the weights alone, in half precision")

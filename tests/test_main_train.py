@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -88,6 +89,14 @@ def run(flags, *switches):
 
 def saved(tmp_path, epoch):
     return tmp_path / "ckpts" / f"Tiny_checkpoint_epoch_{epoch}.pth.tar"
+
+
+def test_a_run_that_learned_nothing_leaves_no_weights(flags, tmp_path, reference, capsys):
+    targets = np.full_like(reference.arrays["train_targets"], 3e38)
+    (tmp_path / "huge.pkl").write_bytes(pickle.dumps(targets))
+    assert run(flags | {"--param-fp-train": tmp_path / "huge.pkl"}) == 2
+    assert "no step had a finite gradient, so nothing was learned" in capsys.readouterr().err
+    assert not (tmp_path / "ckpts" / "Tiny_weights.pth.tar").exists()
 
 
 @pytest.mark.parametrize("optimizer", optimization.OPTIMIZERS)

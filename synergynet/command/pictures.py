@@ -16,6 +16,7 @@ from synergynet import fileio
 from synergynet.command.results import (
     describe_picture,
     plan_surface,
+    require_apart,
     write_files,
     written_files,
 )
@@ -46,6 +47,7 @@ def do_pictures(
 
     pictures = [picture for picture in pictures if not lacks_nothing(picture)]
     n_read = n_faces = 0
+    sources = {os.path.realpath(picture.path) for picture in pictures}
     reading = read_ahead(pictures, args.workers, args.batch_size)
     rank, _ = rank_and_world_size()
     with Progress(len(pictures), "picture", is_quiet=rank > 0) as progress:
@@ -62,6 +64,8 @@ def do_pictures(
             if not len(faces):
                 progress.note(f"{picture.path}: no face found")
             elif not args.results_only:
+                files = written_files(output, picture.name, len(faces), surface)
+                require_apart(files, sources)
                 write_files(output, picture, photo, faces, surface)
                 fileio.write_json(output / "json" / f"{picture.name}.json", description)
             if picture.path not in done:  # else only files were wanting

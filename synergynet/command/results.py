@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,22 @@ def written_files(output: Path, name: str, n_faces: int, surface: Surface) -> li
         if surface.mesh:
             files.append(output / "meshes" / f"{name}_{index}.{surface.mesh}")
     return files
+
+
+def require_apart(files: list[Path], sources: Set[str]) -> None:
+    """Refuse to write over pictures that are read.
+
+    Args:
+        files: to be written.
+        sources: real paths of all pictures of the run.
+    Raises:
+        InputError: names the picture that would be replaced.
+    """
+    for file in files:
+        if os.path.realpath(file) in sources:
+            raise fileio.InputError(
+                f"{file}: is one of the pictures, and would be replaced; choose another --output"
+            )
 
 
 def write_drawings(

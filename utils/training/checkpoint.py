@@ -61,9 +61,12 @@ def save_checkpoint(
         position: plain values: `epoch`, how many are done, `step`, how many of the next epoch are,
             and what else the run wants to find again.
     Raises:
-        InputError: it could not be written; the file that was there is unchanged.
+        InputError: it could not be written, or the run has diverged; the file that was there is
+            unchanged.
     """
     result = model if averaged is None else averaged.module
+    for network in (model, result):
+        _require_finite(path, network)
     entries = describe(model) | {
         "state_dict": published_state(result),
         "optimizer": optimizer.state_dict(),
@@ -79,9 +82,24 @@ def save_weights(path: Path, model: SynergyNet) -> None:
     """Write the weights alone, in half precision.
 
     Raises:
-        InputError: it could not be written.
+        InputError: it could not be written, or the run has diverged.
     """
+    _require_finite(path, model)
     _write(path, pack_weights(model))
+
+
+def _require_finite(path: Path, model: SynergyNet) -> None:
+    """Refuse to replace good weights by those of a run that has diverged.
+
+    Raises:
+        InputError: a weight or a statistic is not a finite number.
+    """
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise fileio.InputError(
+                f"{path}: not written, {name} is no longer finite: the run has diverged; go on "
+                f"from an older checkpoint with a lower --base-lr"
+            )
 
 
 def _write(path: Path, entries: dict[str, Any]) -> None:

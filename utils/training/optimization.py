@@ -86,7 +86,7 @@ class GuardedStep:
     NOTE(released): the published loop skips such a step for some parameters only.
 
     Attributes:
-        skipped: steps skipped so far.
+        skipped, taken: steps skipped, and taken, so far.
         in_a_row: how many of them since the last good one.
     """
 
@@ -96,7 +96,7 @@ class GuardedStep:
         self.statistics = [
             buffer for name, buffer in model.named_buffers() if "running_" in name
         ]  # a forward pass moves them, so a skipped step must move them back
-        self.skipped = self.in_a_row = 0
+        self.skipped = self.taken = self.in_a_row = 0
 
     def snapshot(self) -> list[Tensor]:
         """Batch-norm statistics before the forward pass."""
@@ -107,6 +107,7 @@ class GuardedStep:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, math.inf)  # measures, clips nothing
         if norm.isfinite():
             self.optimizer.step()
+            self.taken += 1
             self.in_a_row = 0
             return True
         with torch.no_grad():

@@ -316,6 +316,16 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run, face, capsys, monkeypa
     assert sorted(results()) == paths
 
 
+def test_no_picture_is_written_over(run, face, capsys):
+    """The folder above the photo's as --output: its overlay would have the photo's own name."""
+    fileio.write_image("out/landmarks/me.jpg", face)
+    before = Path("out/landmarks/me.jpg").read_bytes()
+    assert run("-f", "out/landmarks/me.jpg") == 2
+    assert Path("out/landmarks/me.jpg").read_bytes() == before
+    assert "would be replaced; choose another --output" in capsys.readouterr().err
+    assert not Path("out/poses").exists()
+
+
 def test_going_on_makes_what_is_asked_for_now(run, face):
     paths = write_album(face, 2)
     assert run("-f", "in", "--results-only") == 0
