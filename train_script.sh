@@ -57,7 +57,7 @@ fi
 echo "no published training data here: training on synthetic faces, settings for a $HARDWARE"
 SYNTHESISE=("$PYTHON" prepare_data.py synthetic --workers "$CORES" ${ASSETS:+--assets "$ASSETS"})
 if [[ ! -f synthetic_data/param_all_norm_v201.pkl ]]; then
-    "${SYNTHESISE[@]}" --count "$COUNT" --output synthetic_data --seed 1
+    "${SYNTHESISE[@]}" --count "$COUNT" --margin 30 --output synthetic_data --seed 1
 fi
 if [[ ! -f synthetic_data/validation/AFLW2000-3D_crop.list ]]; then
     "${SYNTHESISE[@]}" --count 200 --output synthetic_data/validation --seed 2 --test-set
@@ -70,6 +70,7 @@ exec "$PYTHON" main_train.py \
     --validation synthetic_data/validation \
     --optimizer adamw \
     --mirror \
+    --geometry 180,0.15,0.08 \
     --warmup 0 \
     --workers "$WORKERS" \
     --save_val_freq 1 \
