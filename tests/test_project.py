@@ -230,7 +230,7 @@ def test_train_script_passes_flags_that_exist():
     import main_train  # here, so that the tests above run without PyTorch's import time
 
     known = {o for a in main_train.get_args_parser()._actions for o in a.option_strings}
-    of_other_commands = {"--count", "--output", "--test-set"}
+    of_other_commands = {"--count", "--margin", "--output", "--test-set"}
     text = (ROOT / "train_script.sh").read_text()
     code = [line.split("#")[0] for line in text.splitlines() if not line.startswith("#")]
     used = {word.strip('()"') for line in code for word in line.split() if word.startswith("--")}
