@@ -13,9 +13,10 @@ import numpy as np
 
 from synergynet import fileio
 from synergynet.detection.detectors import Detector
+from utils.data.evaluation_crops import CROPS, OPEN_TEST_FOLDER
+from utils.data.folders import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-DRAWN_FACES = ROOT / "aflw2000_data" / "open" / "AFLW2000-3D_crop"
+DRAWN_FACES = OPEN_TEST_FOLDER / CROPS
 
 HEIGHT, WIDTH, FACE_PX = 1080, 1920, 480  # of a photo, and of its face's crop
 
@@ -38,6 +39,13 @@ def checkout(commit: str) -> Iterator[Path]:
             yield tree
         finally:
             subprocess.run([*git, "remove", "--force", str(tree)], check=True)
+
+
+@contextlib.contextmanager
+def checkouts(commit: str | None) -> Iterator[list[Path]]:
+    """This checkout, and one of a commit if one is named; see `checkout`."""
+    with contextlib.ExitStack() as stack:
+        yield [ROOT] if commit is None else [ROOT, stack.enter_context(checkout(commit))]
 
 
 def draw_photo(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:

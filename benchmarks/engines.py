@@ -29,6 +29,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.engine_worker import ENGINES, LIMIT, MATRIX, build_engine, prepare, seconds_each
+from benchmarks.tables import markdown
 from synergynet import fileio
 from synergynet.engines.backbone import INPUT, Engine, make_engine, network_input
 from synergynet.geometry.parameters import IMG_SIZE
@@ -167,9 +168,7 @@ def describe(
 
 def format_table(rows: list[dict[str, float | str]]) -> str:
     """Markdown of `describe`'s rows."""
-    header = list(rows[0])
-    lines = [f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
-    return "\n".join(lines + [f"| {' | '.join(_cells(row))} |" for row in rows])
+    return markdown(list(rows[0]), [list(_cells(row)) for row in rows])
 
 
 def _cells(row: dict[str, float | str]) -> Iterator[str]:

