@@ -4,26 +4,9 @@ import numpy as np
 import pytest
 
 from synergynet.drawing import maps
-from synergynet.geometry.pose import Pose, compose_rotation
-from synergynet.morphable_folder import read_morphable_folder
-from utils.data.folders import OPEN_FOLDER
 
 
-@pytest.fixture(scope="module")
-def morphable():
-    return read_morphable_folder(OPEN_FOLDER)
-
-
-def photographed(morphable, yaw_deg, height=300):
-    """The mean face (3, V) in a photo of that height, turned by yaw."""
-    verts = morphable.mean_face.astype(float)
-    rotation = compose_rotation(Pose(*np.array([yaw_deg, 0.0, 0.0])))
-    scale = 0.8 * height / np.ptp(verts[:, 1])
-    turned = (rotation @ (verts - verts.mean(0)).T) * [[scale], [-scale], [scale]]
-    return turned + height / 2
-
-
-def test_depth_map_is_z_of_the_visible_surface(morphable):
+def test_depth_map_is_z_of_the_visible_surface(morphable, photographed):
     verts = photographed(morphable, 20.0)
     verts[2] -= 5000
     depth = maps.depth_map([verts], morphable.triangles, (300, 300))
@@ -39,7 +22,7 @@ def test_depth_map_is_z_of_the_visible_surface(morphable):
     assert (np.diff(picture[seen][order, 0].astype(int)) >= -1).all()
 
 
-def test_pncc_names_the_place_on_the_mean_face(morphable):
+def test_pncc_names_the_place_on_the_mean_face(morphable, photographed):
     mean = morphable.mean_face
     verts = photographed(morphable, 0.0)
     picture = maps.pncc([verts], morphable.triangles, mean, (300, 300))
@@ -55,7 +38,7 @@ def test_pncc_names_the_place_on_the_mean_face(morphable):
     assert not picture[0, 0].any()
 
 
-def test_maps_of_two_faces_hold_both(morphable):
+def test_maps_of_two_faces_hold_both(morphable, photographed):
     verts = photographed(morphable, 0.0) * 0.4
     verts[0] += 150
     shape = (300, 300)

@@ -8,30 +8,14 @@ import pytest
 
 from synergynet.drawing import maps, texture
 from synergynet.drawing.texture import Unwrapping
-from synergynet.geometry.pose import Pose, compose_rotation
 from synergynet.morphable_folder import read_morphable_folder
-from utils.data.folders import OPEN_FOLDER
 
 SIZE = 256
 
 
 @pytest.fixture(scope="module")
-def morphable():
-    return read_morphable_folder(OPEN_FOLDER)
-
-
-@pytest.fixture(scope="module")
 def unwrapping(morphable):
     return texture.unwrap_model(morphable)
-
-
-def photographed(morphable, yaw_deg, height=300):
-    """The mean face (3, V) in a photo of that height, turned by yaw."""
-    verts = morphable.mean_face.astype(float)
-    rotation = compose_rotation(Pose(*np.array([yaw_deg, 0.0, 0.0])))
-    scale = 0.8 * height / np.ptp(verts[:, 1])
-    turned = (rotation @ (verts - verts.mean(0)).T) * [[scale], [-scale], [scale]]
-    return turned + height / 2
 
 
 def paint(morphable, verts, colours, shape):
@@ -96,7 +80,7 @@ def test_flat_square_comes_back_pixel_for_pixel():
 
 
 @pytest.mark.parametrize("yaw_deg", [0.0, 35.0, -35.0, 70.0])
-def test_a_turned_faces_texture_is_whole(morphable, unwrapping, gradient, yaw_deg):
+def test_a_turned_faces_texture_is_whole(morphable, unwrapping, gradient, yaw_deg, photographed):
     """Vertices get the colours that the face was painted with, hidden ones the other half's."""
     verts = photographed(morphable, yaw_deg)
     photo = paint(morphable, verts, gradient, (300, 300))
@@ -113,7 +97,7 @@ def test_a_turned_faces_texture_is_whole(morphable, unwrapping, gradient, yaw_de
         assert (low > 1.5 * high, high > 1.5 * low) == (yaw_deg < 0, yaw_deg > 0)
 
 
-def test_what_is_outside_the_photo_is_not_visible(morphable, unwrapping, gradient):
+def test_what_is_outside_the_photo_is_not_visible(morphable, unwrapping, gradient, photographed):
     verts = photographed(morphable, 0.0)
     photo = paint(morphable, verts, gradient, (300, 300))
     half = photo[:, :150]
@@ -126,7 +110,7 @@ def test_what_is_outside_the_photo_is_not_visible(morphable, unwrapping, gradien
     assert np.median(difference) < 6  # symmetric colours, so the other half is as good
 
 
-def test_a_face_wholly_outside_gives_a_black_texture(morphable, unwrapping):
+def test_a_face_wholly_outside_gives_a_black_texture(morphable, unwrapping, photographed):
     verts = photographed(morphable, 0.0) + 900
     photo = np.full((300, 300, 3), 200, np.uint8)
     image, visible = texture.unwrap_texture(photo, verts, morphable.triangles, unwrapping, 64)
