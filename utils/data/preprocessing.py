@@ -13,7 +13,7 @@ import dataclasses
 import torch
 
 from backbone_nets import THREEDDFA_V2
-from synergynet.photos.crops import PIXEL_MEAN, PIXEL_STD
+from synergynet.photos.crops import BORDER_PX, PIXEL_MEAN, PIXEL_STD
 
 ERASE_PROBABILITY = 0.01
 
@@ -32,8 +32,8 @@ class Preset:
         return f"BGR, {border}, (x - {PIXEL_MEAN}) / {PIXEL_STD:.0f}"
 
 
-TRAIN = Preset(border_px=5, augment=True)
-BENCHMARK = Preset(border_px=5, augment=False)
+TRAIN = Preset(border_px=BORDER_PX, augment=True)
+BENCHMARK = Preset(border_px=BORDER_PX, augment=False)
 IN_THE_WILD = Preset(border_px=0, augment=False)
 
 
