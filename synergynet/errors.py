@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
+
+DEBUG = "SYNERGYNET_DEBUG"  # in the environment: bugs keep their traceback
 
 
 class InputError(Exception):
@@ -23,8 +26,8 @@ def one_line(error: BaseException) -> str:
 def run_command(main: Callable[[Any], int], args: Any) -> int:
     """Run a script's `main(args)`; turn the user's errors into one line on stderr and exit code 2.
 
-    Errors of the operating system (read-only folder, full disk) count as the user's; anything else
-    is a bug and keeps its traceback.
+    Errors of the operating system (read-only folder, full disk) count as the user's. Anything else
+    is a bug: one line too, or with SYNERGYNET_DEBUG set, its traceback.
     """
     try:
         return main(args)
@@ -34,6 +37,12 @@ def run_command(main: Callable[[Any], int], args: Any) -> int:
     except KeyboardInterrupt as stop:  # main may say what to do next
         print(": ".join(["stopped", *map(str, stop.args)]), file=sys.stderr)
         return 130
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        bug = f"{type(error).__name__}: {one_line(error)}"
+        print(f"error: {bug} (a bug; {DEBUG}=1 shows where)", file=sys.stderr)
+        return 2
 
 
 def require_at_least(args: Any, least: dict[str, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import zlib
 from collections.abc import Callable
@@ -23,6 +24,9 @@ from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.folders import ROOT
 from utils.preparation.labels import FaceLabel
 
+os.environ["SYNERGYNET_DEBUG"] = (
+    "1"  # a bug in a command fails its test, whatever exit code it asks
+)
 FIXTURES = Path(__file__).parent / "fixtures"
 SHARED = ROOT.parent / "shared"
 

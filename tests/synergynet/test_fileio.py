@@ -283,8 +283,14 @@ def test_run_command_prints_one_line(capsys, error, code, printed):
     assert capsys.readouterr().err == printed
 
 
-def test_run_command_passes_results_and_bugs_through():
+def test_run_command_passes_results_through_and_bugs_if_asked(monkeypatch, capsys):
     assert fileio.run_command(lambda args: args, 3) == 3
+    monkeypatch.delenv("SYNERGYNET_DEBUG")
+    assert fileio.run_command(lambda _: 1 / 0, None) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ZeroDivisionError: division by zero (a bug; ")
+    assert error.count("\n") == 1
+    monkeypatch.setenv("SYNERGYNET_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         fileio.run_command(lambda _: 1 / 0, None)
 
