@@ -24,9 +24,7 @@ from utils.data.evaluation_crops import OPEN_TEST_FOLDER, EvaluationCrops
 from utils.data.folders import ROOT
 from utils.preparation.labels import FaceLabel
 
-os.environ["SYNERGYNET_DEBUG"] = (
-    "1"  # a bug in a command fails its test, whatever exit code it asks
-)
+os.environ["SYNERGYNET_DEBUG"] = "1"  # bugs are no exit code 2: they fail their test
 FIXTURES = Path(__file__).parent / "fixtures"
 SHARED = ROOT.parent / "shared"
 
