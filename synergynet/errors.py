@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 DEBUG = "SYNERGYNET_DEBUG"  # in the environment: bugs keep their traceback
@@ -37,6 +38,9 @@ def run_command(main: Callable[[Any], int], args: Any) -> int:
     except KeyboardInterrupt as stop:  # main may say what to do next
         print(": ".join(["stopped", *map(str, stop.args)]), file=sys.stderr)
         return 130
+    except MemoryError as error:
+        print(f"error: not enough memory ({one_line(error)})", file=sys.stderr)
+        return 2
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
@@ -45,8 +49,12 @@ def run_command(main: Callable[[Any], int], args: Any) -> int:
         return 2
 
 
-def require_at_least(args: Any, least: dict[str, int]) -> None:
-    """Refuse numbers that are too small, before anything is read.
+# of flags that count or seed: what libraries below can take, and more than anybody needs
+MOST = {"--seed": 2**63 - 1, "--batch-size": 2**20, "--workers": 1024, "--count": 10**9}
+
+
+def require_at_least(args: Any, least: Mapping[str, float]) -> None:
+    """Refuse numbers that are too small, or beyond MOST, before anything is read.
 
     Args:
         args: parsed arguments; flags that it lacks, or that were not given, are passed over.
@@ -56,5 +64,9 @@ def require_at_least(args: Any, least: dict[str, int]) -> None:
     """
     for flag, smallest in least.items():
         value = getattr(args, flag.removeprefix("--").replace("-", "_"), smallest)
-        if value is not None and value < smallest:
+        if value is None:
+            continue
+        if not value >= smallest:  # nor is nan
             raise InputError(f"{flag} {value}: must be at least {smallest}")
+        if value > MOST.get(flag, math.inf):
+            raise InputError(f"{flag} {value}: must be at most {MOST[flag]}")

@@ -297,8 +297,13 @@ def whole_file(path: str | os.PathLike[str], durable: bool = False) -> Iterator[
 
     The temporary name keeps the suffix, which writers look at (cv2.imwrite, np.save). A `durable`
     file is on the disk before it replaces the one before, so that a power cut leaves one of them.
+
+    Raises:
+        InputError: `path` is a folder.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a file to write to")
     path.parent.mkdir(parents=True, exist_ok=True)
     stem = path.stem.encode(errors="ignore")[:MAX_STEM_BYTES].decode(errors="ignore")
     temporary = path.with_name(f".{stem}.{uuid.uuid4().hex[:8]}{path.suffix}")

@@ -14,6 +14,7 @@ from synergynet.detection.detectors import Choice, Choosy, Detector, make_detect
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import find_sources, rank_and_world_size
 
+LEAST = {"--batch-size": 1, "--workers": 1, "--max-faces": 1, "--min-score": 0, "--min-size": 0}
 LEAST_DETECT_PX = 32  # CenterFace's coarsest cells
 
 
@@ -28,10 +29,12 @@ def run_sources(
     Raises:
         InputError: nothing to do, or files and flags that do not fit.
     """
-    fileio.require_at_least(args, {"--batch-size": 1, "--workers": 1, "--max-faces": 1})
+    fileio.require_at_least(args, LEAST)
     wanted = [*args.sources, *args.files]
     if not wanted:
         raise fileio.InputError("name pictures, folders, patterns, videos or webcam:N; see --help")
+    if not args.output or "" in wanted:
+        raise fileio.InputError("a name is empty; `.` is this folder")
     output = fileio.make_output_folder(args.output)
     rank, world_size = rank_and_world_size()
     if world_size > 1:

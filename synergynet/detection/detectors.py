@@ -323,6 +323,7 @@ class YuNet(NetDetector):
 
     def __init__(self, path: Path, long_side_px: int | None = None) -> None:
         read_opencv_net(path)  # FaceDetectorYN's own error names no file
+        self._path = path
         super().__init__(functools.partial(_load_yunet, path), long_side_px)
 
     def find(self, photo: np.ndarray, long_side_px: int, min_score: float) -> np.ndarray:
@@ -332,7 +333,10 @@ class YuNet(NetDetector):
         with self.loaded.lock:  # it holds the size of its input, and the score
             net.setScoreThreshold(min_score)
             net.setInputSize(image.shape[1::-1])
-            _, rows = net.detect(image)  # (N, 15) x y width height, five landmarks, score
+            try:  # (N, 15) x y width height, five landmarks, score
+                _, rows = net.detect(image)
+            except cv2.error:
+                raise fileio.InputError(f"{self._path}: not YuNet's network") from None
         if rows is None:
             return np.empty((0, 5))
         rows = rows[np.argsort(-rows[:, 14], kind="stable")].astype(np.float64)

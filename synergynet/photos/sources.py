@@ -25,7 +25,7 @@ PICTURE_SUFFIX = re.compile(
     re.IGNORECASE,
 )
 VIDEO_SUFFIX = re.compile(r"\.(3gp|avi|flv|m4v|mjpe?g|mkv|mov|mp4|mpe?g|mts|ts|webm|wmv)$", re.I)
-WEBCAM = re.compile(r"webcam:(\d+)$")
+WEBCAM = re.compile(r"webcam:(\d{1,3})$")
 
 
 @dataclasses.dataclass(frozen=True)
