@@ -22,7 +22,7 @@ from synergynet.command.results import (
 )
 from synergynet.faces import Faces
 from synergynet.net import SynergyNet
-from synergynet.photos.sources import ResultsFile, Source, rank_and_world_size
+from synergynet.photos.sources import OLDER, ResultsFile, Source, rank_and_world_size
 from synergynet.progress import Progress
 
 
@@ -36,6 +36,9 @@ def do_pictures(
     """Annotate pictures; whether one of them, or of the run that goes on, shows a face."""
     surface = plan_surface(net.model, args)
     results = ResultsFile(output, args.resume)
+    older = results.path.with_name(f"{OLDER}{results.path.name}")
+    if not args.resume and older.is_file():
+        print(f"the older run's results are in {older}")
     done = results.done() if args.resume else {}
 
     def lacks_nothing(picture: Source) -> bool:

@@ -141,6 +141,9 @@ def rank_and_world_size() -> tuple[int, int]:
 # ---------------------------------------------------------------- results files
 
 
+OLDER = "older_"
+
+
 class ResultsFile:
     """One process's `results_rank{RANK}.jsonl`: a line of JSON a picture, written at once.
 
@@ -148,7 +151,8 @@ class ResultsFile:
 
     Args:
         folder: of the results files of all processes.
-        resume: keep what is there; else this process's share of old files is deleted.
+        resume: go on with what is there; else this process's share of old files is put aside, under
+            names that begin with OLDER.
     """
 
     def __init__(self, folder: str | os.PathLike[str], resume: bool):
@@ -161,7 +165,7 @@ class ResultsFile:
             for path in self.folder.glob("results_rank*.jsonl"):
                 number = path.stem.removeprefix("results_rank")
                 if number.isdecimal() and int(number) % world_size == rank:
-                    path.unlink()
+                    path.replace(path.with_name(f"{OLDER}{path.name}"))
 
     def done(self) -> dict[str, int]:
         """Number of faces by path of the pictures that any process has finished, failed ones not

@@ -10,6 +10,7 @@ import argparse
 import io as bytes_io
 import logging
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,11 @@ def versions() -> dict[str, str]:
 
 def remove_remains(snapshot: Path) -> None:
     """Remove what a run that was killed while it wrote a checkpoint left beside it."""
-    for path in snapshot.parent.glob(f".{snapshot.name}_*.tar"):
-        path.unlink(missing_ok=True)
+    kinds = r"(?:last|best|weights|checkpoint_epoch_\d+)"  # not of a run whose name begins alike
+    remains = re.compile(rf"\.{re.escape(snapshot.name)}_{kinds}\.pth\.[0-9a-f]{{8}}\.tar")
+    for path in snapshot.parent.glob(".*.tar"):
+        if remains.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def resume(

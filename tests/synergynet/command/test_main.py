@@ -316,6 +316,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(run, face, capsys, monkeypa
     assert sorted(results()) == paths
 
 
+def test_an_older_runs_results_are_put_aside(run, face, capsys):
+    paths = write_album(face, 2)
+    assert run("-f", paths[0], "--results-only") == 0
+    assert run("-f", paths[1], "--results-only") == 0
+    assert "the older run's results are in out/older_results_rank0.jsonl" in capsys.readouterr().out
+    assert list(results()) == [paths[1]]
+    assert paths[0] in Path("out/older_results_rank0.jsonl").read_text()
+
+
 def test_no_picture_is_written_over(run, face, capsys):
     """The folder above the photo's as --output: its overlay would have the photo's own name."""
     fileio.write_image("out/landmarks/me.jpg", face)

@@ -156,7 +156,7 @@ def test_an_unfinished_line_is_dropped_and_done_again(tmp_path):
     assert [json.loads(line)["image"] for line in lines] == ["a.jpg", "b.jpg"]
 
 
-def test_a_fresh_run_deletes_old_results_of_all_processes(tmp_path, monkeypatch):
+def test_a_fresh_run_puts_old_results_of_all_processes_aside(tmp_path, monkeypatch):
     for rank in range(5):
         (tmp_path / f"results_rank{rank}.jsonl").write_text('{"image": "old.jpg"}\n')
     (tmp_path / "results_rank_mine.jsonl").write_text("kept\n")
@@ -164,11 +164,13 @@ def test_a_fresh_run_deletes_old_results_of_all_processes(tmp_path, monkeypatch)
         as_rank(monkeypatch, rank, 2)
         sources.ResultsFile(tmp_path, resume=False).add({"image": f"{rank}.jpg"})
     assert sorted(os.listdir(tmp_path)) == [
+        *(f"older_results_rank{rank}.jsonl" for rank in range(5)),
         "results_rank0.jsonl",
         "results_rank1.jsonl",
         "results_rank_mine.jsonl",
     ]
     assert "old" not in (tmp_path / "results_rank0.jsonl").read_text()
+    assert "old" in (tmp_path / "older_results_rank4.jsonl").read_text()
 
 
 def test_pictures_of_phones_are_not_passed_over(tmp_path):

@@ -26,3 +26,12 @@ def test_a_run_that_has_diverged_leaves_what_was_there(tiny_morphable, tmp_path,
         checkpoint.save_weights(weights, model)
     assert (last.read_bytes(), weights.read_bytes()) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [last.name, weights.name]
+
+
+def test_only_what_this_run_left_half_written_is_removed(tmp_path):
+    mine = [".S_last.pth.0123abcd.tar", ".S_checkpoint_epoch_12.pth.0123abcd.tar"]
+    others = [".S_b_last.pth.0123abcd.tar", ".S_last_of_all.pth.0123abcd.tar", "S_last.pth.tar"]
+    for name in (*mine, *others):
+        (tmp_path / name).touch()
+    checkpoint.remove_remains(tmp_path / "S")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
