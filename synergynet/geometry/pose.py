@@ -19,7 +19,6 @@ from typing import Literal, NamedTuple
 from synergynet.geometry.arrays import Array, namespace
 from synergynet.geometry.camera import camera_of, decompose_camera
 
-GIMBAL_COS = 1e-6  # below this cos(yaw), pitch and roll turn about the same axis
 DEGREES = 180 / math.pi  # per radian
 
 
@@ -46,7 +45,9 @@ def compose_rotation(pose: Pose) -> Array:
 def exact_angles(rotation: Array) -> Pose:
     """Invert `compose_rotation`: yaw in [-90, 90], pitch and roll in (-180, 180].
 
-    At yaw = +-90 only the sum or difference of pitch and roll is defined; roll is set to 0.
+    At yaw = +-90 only the sum or difference of pitch and roll is defined; roll is set to 0. Where
+    c = cos(yaw) is small, rounding by e moves pitch and roll by e / c, and taking c for 0 moves the
+    rotation by c: below c = sqrt(e) the second is less. That is 1e-6 degrees from 90 in float64.
 
     Args:
         rotation: (..., 3, 3), rows of unit length.
@@ -56,7 +57,7 @@ def exact_angles(rotation: Array) -> Pose:
     yaw = xp.atan2(-r[..., 0, 2], cos_yaw)  # -asin(R[0, 2]), but accurate near 90 degrees too
     pitch = xp.atan2(r[..., 1, 2], r[..., 2, 2])
     roll = xp.atan2(r[..., 0, 1], r[..., 0, 0])
-    gimbal = cos_yaw < GIMBAL_COS
+    gimbal = cos_yaw < xp.finfo(r.dtype).eps ** 0.5
     pitch = xp.where(gimbal, xp.atan2(-r[..., 2, 1], r[..., 1, 1]), pitch)
     roll = xp.where(gimbal, xp.zeros_like(roll), roll)
     return Pose(yaw * DEGREES, pitch * DEGREES, roll * DEGREES)

@@ -102,6 +102,26 @@ def test_exact_decoding_at_the_poles_keeps_the_rotation(yaw):
     torch.testing.assert_close(pose.compose_rotation(decoded), rotation)
 
 
+@pytest.mark.parametrize("short_deg", [1e-1, 1e-3, 1e-5, 2e-6])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_exact_angles_are_kept_as_near_90_degrees_as_rounding_allows(short_deg, sign):
+    angles = Pose(*torch.tensor([sign * (90 - short_deg), 20.0, -35.0], dtype=torch.float64))
+    found = pose.exact_angles(pose.compose_rotation(angles))
+    atol = 1e-13 / short_deg  # degrees: rounding by 1e-16, over the cosine of the yaw
+    torch.testing.assert_close(
+        torch.stack(found), torch.stack(angles), rtol=0, atol=max(atol, 1e-9)
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_exact_angles_give_the_rotation_back_everywhere(dtype):
+    short = torch.logspace(-12, 1, 200, dtype=torch.float64)
+    angles = Pose(90 - short, torch.full_like(short, 20), torch.full_like(short, -35))
+    rotation = pose.compose_rotation(angles).to(dtype)
+    error = (pose.compose_rotation(pose.exact_angles(rotation)) - rotation).abs().max()
+    assert error < 3 * torch.finfo(dtype).eps ** 0.5
+
+
 @pytest.mark.parametrize(("sign", "yaw"), [(-1.0, 90.0), (1.0, -90.0)])
 def test_published_decoding_at_the_poles(sign, yaw):
     """R[2, 0] exactly -1: pitch atan2(R01, R02), yaw +90; exactly +1: both negated, yaw -90."""
