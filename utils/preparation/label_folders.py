@@ -9,6 +9,7 @@ Face Model; params are those of the crop that roi_box cuts out of a photo of ima
 
 from __future__ import annotations
 
+import collections
 import os
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from model_building import load_morphable
 from synergynet import fileio
-from synergynet.geometry.camera import params_to_crop
+from synergynet.geometry.camera import camera_of, params_to_crop
 from synergynet.geometry.parameters import N_PARAMS
 from utils.preparation.archive import leads_outside
 from utils.preparation.labels import params_to_label, write_face_label
@@ -96,7 +97,14 @@ def params_to_mats(
             raise fileio.InputError(f"{source / NAMES}: {name} leads outside the output folder")
     if not (boxes[:, :2] < boxes[:, 2:]).all():
         raise fileio.InputError(f"{source / BOXES}: a box has no area")
-    tops = sorted({PurePosixPath(name).with_suffix(".mat").parts[0] for name in names})
+    files = [PurePosixPath(name).with_suffix(".mat") for name in names]
+    twice, count = collections.Counter(files).most_common(1)[0] if files else ("", 0)
+    if count > 1:
+        raise fileio.InputError(f"{source / NAMES}: {count} pictures would have the label {twice}")
+    without = (np.linalg.norm(camera_of(params)[:, :2, :3], axis=2) == 0).any(axis=1)  # (N,)
+    if without.any():
+        raise fileio.InputError(f"{source}: the label of {names[without.argmax()]} has no camera")
+    tops = sorted({file.parts[0] for file in files})
     with fileio.all_or_nothing(output, tops) as staging:
         for row, name in enumerate(tqdm(names, desc="labels", leave=False, disable=None)):
             label = params_to_label(params[row], boxes[row], int(sizes[row, 1]))

@@ -97,6 +97,8 @@ def test_a_damaged_label_leaves_nothing(originals, tmp_path, morphable_folder):
     [
         ("names.list", "../a.jpg\n/b.jpg\n", r"names\.list: \.\./a\.jpg leads out"),
         ("names.list", "a.jpg\n..\\b.jpg\n", r"names\.list: \.\.\\b\.jpg leads out"),
+        ("names.list", "d/a.jpg\nd/a.png\n", r"names\.list: 2 pictures would .* label d/a\.mat"),
+        ("params.npy", np.zeros((2, 62)), r"the label of AFW/AFW_1_1_0\.jpg has no camera"),
         ("names.list", "a.jpg\n", r"params\.npy: shape \(2, 62\), expected \(1, 62\)"),
         ("roi_box.npy", np.zeros((2, 4)), r"roi_box\.npy: a box has no area"),
         ("roi_box.npy", None, r"roi_box\.npy: file not found"),
