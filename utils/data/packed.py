@@ -6,14 +6,17 @@
 
 The file is a plain `.npy` array (N, 120, 120, 3) of uint8 BGR, 43 kB an image, or with a margin of
 m px on each side (N, 120 + 2m, 120 + 2m, 3); row i is line i of the list; `train.json` beside it
-holds the hashes of the list and of the pixels.
+holds the hashes of the list and of the pixels, and a checksum of every crop, which is compared when
+the crop is read.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import shutil
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +27,7 @@ from tqdm import tqdm
 from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE
 
+SUMS = "crc32"  # entry of the hashes: of every crop, little-endian uint32 as base64
 CHUNK = 1024  # images that are read, written and hashed at a time
 ADVICE = "make it again with prepare_data.py pack"
 
@@ -51,7 +55,7 @@ def write_packed(
         raise fileio.InputError(
             f"{output}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free there"
         )
-    digest = hashlib.sha256()
+    digest, sums = hashlib.sha256(), np.empty(len(names), "<u4")
     with fileio.whole_file(output) as temporary, ThreadPoolExecutor(max(workers, 1)) as threads:
         shape = (len(names), *picture)
         pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
@@ -67,8 +71,10 @@ def write_packed(
             chunk = np.stack(pictures)
             pixels[start : start + CHUNK] = chunk
             digest.update(chunk)
+            sums[start : start + CHUNK] = [zlib.crc32(image) for image in chunk]
         pixels.flush()
     hashes = {"images": len(names), "list": hash_names(names), "pixels": digest.hexdigest()}
+    hashes[SUMS] = base64.b64encode(sums.tobytes()).decode()
     fileio.write_json(output.with_suffix(".json"), hashes)
 
 
@@ -88,12 +94,30 @@ class PackedCrops:
         self.path = Path(path).absolute()
         self._array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         self.shape, self.dtype = self._array.shape, self._array.dtype
+        text = fileio.read_json(self.path.with_suffix(".json")).get(SUMS)  # older files have none
+        self._sums = None if text is None else np.frombuffer(base64.b64decode(text), "<u4")
+
+    @property
+    def n_sums(self) -> int | None:
+        """How many checksums there are; None of a file that was packed without."""
+        return None if self._sums is None else len(self._sums)
 
     def __len__(self) -> int:
         return len(self._array)
 
     def __getitem__(self, rows: int | slice) -> np.ndarray:
         return self._array[rows]
+
+    def read(self, row: int) -> np.ndarray:
+        """One crop.
+
+        Raises:
+            InputError: its pixels are not those that were packed.
+        """
+        image = self._array[row]
+        if self._sums is not None and zlib.crc32(image) != self._sums[row]:
+            raise fileio.InputError(f"{self.path}: crop {row} is not as it was packed; {ADVICE}")
+        return image
 
     def __reduce__(self) -> tuple[type[PackedCrops], tuple[Path]]:
         return PackedCrops, (self.path,)
@@ -117,6 +141,8 @@ def open_packed(path: str | os.PathLike, names: list[str]) -> PackedCrops:
     is_whole = side >= IMG_SIZE and side % 2 == 0 and pixels.shape == (len(names), side, side, 3)
     if not is_whole or pixels.dtype != np.uint8:
         raise fileio.InputError(f"{path}: holds {pixels.shape} {pixels.dtype}; {ADVICE}")
+    if pixels.n_sums not in (None, len(names)):
+        raise fileio.InputError(f"{path}: {pixels.n_sums} checksums of {len(names)}; {ADVICE}")
     return pixels
 
 

@@ -162,7 +162,7 @@ class TrainingCrops:
         """
         if self.pixels is None:
             return read_picture(self.root / self.names[row])
-        return self.pixels[row]
+        return self.pixels.read(row)
 
     def fingerprint(self) -> str:
         """SHA-256 of names and targets: a run can go on only with the data it began with."""

@@ -63,6 +63,25 @@ def test_other_pixels_and_other_lists_are_found_out(packed_file):
         packed.check_packed(packed_file, NAMES)
 
 
+def test_a_changed_crop_is_reported_and_replaced_in_training(folder, packed_file):
+    pixels = np.load(packed_file, mmap_mode="r+")
+    pixels[3, 60, 60, 1] ^= 1
+    pixels.flush()
+    crops = TrainingCrops(packed_file, folder / "crops.list", folder / "params.npy")
+    batch = crops.batch([2, 3])
+    assert batch.rows.tolist() == [2, 2]
+    assert len(batch.unreadable) == 1
+    assert "c.npy: crop 3 is not as it was packed" in batch.unreadable[0]
+
+
+def test_files_that_were_packed_without_checksums_are_read(folder, packed_file):
+    hashes = fileio.read_json(packed_file.with_suffix(".json"))
+    del hashes[packed.SUMS]
+    fileio.write_json(packed_file.with_suffix(".json"), hashes)
+    crops = TrainingCrops(packed_file, folder / "crops.list", folder / "params.npy")
+    assert len(crops.batch([0, 1, 2]).rows) == 3
+
+
 @pytest.mark.parametrize("size", [0, 100, 5000])
 def test_files_that_break_off(packed_file, size):
     packed_file.write_bytes(packed_file.read_bytes()[:size])
