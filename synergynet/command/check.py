@@ -17,7 +17,8 @@ import numpy as np
 
 import synergynet
 from synergynet import fileio
-from synergynet.detection.detectors import Detector, make_detector, overlap
+from synergynet.detection.boxes import overlap
+from synergynet.detection.detectors import Detector, make_detector
 from synergynet.engines.backbone import (
     OnnxRuntimeEngine,
     OpenCVEngine,

@@ -10,7 +10,8 @@ import cv2
 
 from synergynet import fileio
 from synergynet.command.pictures import do_pictures
-from synergynet.detection.detectors import Choice, Choosy, Detector, make_detector, read_boxes
+from synergynet.detection.boxes import Choice
+from synergynet.detection.detectors import Choosy, Detector, make_detector, read_boxes
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import find_sources, rank_and_world_size
 

@@ -11,7 +11,6 @@ Face as Point", 2020.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib.util
 import os
@@ -24,6 +23,7 @@ import numpy as np
 
 from synergynet import fileio
 from synergynet.detection import DETECTORS
+from synergynet.detection.boxes import MAX_OVERLAP, Choice, suppress_overlaps
 from synergynet.engines.backbone import read_opencv_net
 from synergynet.geometry.crop import BOX_FACTOR
 from synergynet.photos.quarter_turns import turn_boxes_back
@@ -37,7 +37,6 @@ SMALL_PX = 32  # faces less high than this in the first look have boxes that cos
 MIN_SCORE = 0.6  # faces out of focus score less, and have no landmarks worth having
 TURNED_SCORE = 0.7  # of faces in a photo that is turned: there are more chances to be wrong
 DOUBTFUL_SCORE = 0.3  # of what may turn out to be a face in the second look
-MAX_OVERLAP = 0.3  # of two boxes of one face, intersection over union
 
 CENTERFACE_OUTPUTS = ("537", "538", "539", "540")  # heat map, log size, offset, five landmarks
 CENTERFACE_STRIDE = 4  # photo px per cell of the heat map
@@ -93,29 +92,6 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             raise fileio.InputError(f"{path}: {name}: a box has no area")
         boxes[name] = np.column_stack([array, np.ones(len(array))])
     return boxes
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """Which of the faces found are wanted.
-
-    Attributes:
-        min_score: least score of a face.
-        min_height_px: least height of its box, photo px.
-        max_faces: of these the largest; None is all.
-    """
-
-    min_score: float = 0.0
-    min_height_px: float = 0.0
-    max_faces: int | None = None
-
-    def of(self, boxes: np.ndarray) -> np.ndarray:
-        """Those of boxes (M, 5) x0 y0 x1 y1 score that are wanted, (N, 5), in their order."""
-        heights = boxes[:, 3] - boxes[:, 1]
-        wanted = (boxes[:, 4] >= self.min_score) & (heights >= self.min_height_px)
-        boxes = boxes[wanted]
-        by_height = np.argsort(-heights[wanted], kind="stable")
-        return boxes[np.sort(by_height[: self.max_faces])]
 
 
 class Choosy:
@@ -271,32 +247,6 @@ def decode_centerface(
     size = np.exp(log_size) * CENTERFACE_STRIDE
     boxes = np.concatenate([centre - size / 2, centre + size / 2, heat[rows, columns, None]], 1)
     return suppress_overlaps(boxes.astype(np.float64))
-
-
-def suppress_overlaps(boxes: np.ndarray, max_overlap: float = MAX_OVERLAP) -> np.ndarray:
-    """Non-maximum suppression: drop boxes that overlap a surer one.
-
-    Args:
-        boxes: (M, 5) x0 y0 x1 y1 score. Not modified.
-        max_overlap: intersection over union up to which both stay.
-    Returns:
-        (N, 5), surest first.
-    """
-    boxes = boxes[np.argsort(-boxes[:, 4], kind="stable")]
-    kept = []
-    while len(boxes):
-        kept.append(boxes[0])
-        boxes = boxes[1:][overlap(boxes[0], boxes[1:]) <= max_overlap]
-    return np.array(kept).reshape(-1, 5)
-
-
-def overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of one box with (M, 4 or more) others, (M,)."""
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:4], others[:, 2:4])
-    shared = (high - low).clip(0).prod(1)
-    areas = (others[:, 2:4] - others[:, :2]).prod(1)
-    return shared / ((box[2:4] - box[:2]).prod() + areas - shared)
 
 
 def shrink(photo: np.ndarray, long_side_px: int) -> tuple[np.ndarray, float]:

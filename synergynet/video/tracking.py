@@ -16,7 +16,7 @@ import itertools
 import cv2
 import numpy as np
 
-from synergynet.detection.detectors import overlap
+from synergynet.detection.boxes import match, overlap
 from synergynet.faces import Faces, decode_faces
 from synergynet.geometry.crop import square_box_from_landmarks, tight_box
 from synergynet.geometry.parameters import N_LANDMARKS
@@ -179,25 +179,6 @@ class Tracker:
             faces.scores,
         )
         return dataclasses.replace(faces, boxes=tight_box(faces.landmarks))
-
-
-def match(table: np.ndarray, least: float) -> dict[int, int]:
-    """Pair tracks with boxes, the pairs that overlap most first.
-
-    Args:
-        table: (T, D) overlaps.
-        least: overlap of a pair.
-    Returns:
-        row by column; none stands twice.
-    """
-    pairs: dict[int, int] = {}
-    for flat in np.argsort(-table, axis=None, kind="stable").tolist():
-        row, column = divmod(flat, table.shape[1])
-        if table[row, column] < least:
-            break
-        if column not in pairs and row not in pairs.values():
-            pairs[column] = row
-    return pairs
 
 
 def _can_be_cut_out(landmarks: np.ndarray, shape: tuple[int, ...]) -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 from synergynet import fileio
 from synergynet.detection import detectors
+from synergynet.detection.boxes import MAX_OVERLAP, Choice
 from synergynet.geometry.crop import roi_box_from_face_box
 
 
@@ -38,7 +39,7 @@ def decode_plainly(heat, log_size, offset) -> list[list[float]]:
                 found.append([left, top, left + width, top + height, heat[y, x]])
     kept: list[list[float]] = []
     for box in sorted(found, key=lambda box: -box[4]):
-        if all(overlap_plainly(box, other) <= detectors.MAX_OVERLAP for other in kept):
+        if all(overlap_plainly(box, other) <= MAX_OVERLAP for other in kept):
             kept.append(box)
     return kept
 
@@ -120,7 +121,7 @@ MANY = np.array([[0, 0, 30, 40, 0.9], [0, 0, 70, 80, 0.8], [0, 0, 50, 60, 0.7], 
     ],
 )
 def test_faces_that_are_left_out(flags, kept):
-    choosy = detectors.Choosy(lambda _: MANY, detectors.Choice(**flags))
+    choosy = detectors.Choosy(lambda _: MANY, Choice(**flags))
     np.testing.assert_array_equal(choosy(np.zeros((99, 99, 3), np.uint8)), MANY[kept])
     choosy.load_ahead()  # of a function there is nothing to load
 
