@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,8 @@ class Faces:
         image_index: (N,) int64, which image of the list the face is in.
         boxes: (N, 4) x0 y0 x1 y1 of the detected faces, photo px.
         scores: (N,) of the detector, 0 to 1; 1 where boxes came without.
+        doubtful: (N,) bool, heads that seem to lie, which no look at them turned upright confirmed:
+            most have landmarks on the wrong place.
         roi_boxes: (N, 4) sx sy ex ey of the crops the network saw, photo px.
         params: (N, 62) float32, real (de-whitened); they decode into the 120-px crop.
         landmarks: (N, 3, 68) float32 photo px, y down, z towards the camera in the same unit.
@@ -35,6 +38,7 @@ class Faces:
     image_index: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
+    doubtful: np.ndarray
     roi_boxes: np.ndarray
     params: np.ndarray
     landmarks: np.ndarray
@@ -94,6 +98,7 @@ def decode_faces(
     boxes: np.ndarray,
     image_index: np.ndarray,
     scores: np.ndarray | None = None,
+    doubtful: np.ndarray | None = None,
 ) -> Faces:
     """Faces from parameters.
 
@@ -101,11 +106,22 @@ def decode_faces(
         model: decodes them.
         params: (N, 62) float32, real (de-whitened).
         roi_boxes, boxes, image_index: see `Faces`.
-        scores: see `Faces`; None is 1 for all.
+        scores, doubtful: see `Faces`; None is 1, and False, for all.
     """
     scores = np.ones(len(params)) if scores is None else scores
+    doubtful = np.zeros(len(params), bool) if doubtful is None else doubtful
     landmarks = crop_to_photo(model.landmarks(params), roi_boxes).astype(np.float32)
-    return Faces(image_index, boxes, scores, roi_boxes, params, landmarks, model)
+    return Faces(image_index, boxes, scores, doubtful, roi_boxes, params, landmarks, model)
+
+
+def concatenate_faces(parts: Sequence[Faces]) -> Faces:
+    """Faces of one face model after each other; at least one part, which may hold none."""
+    arrays: dict[str, Any] = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in dataclasses.fields(Faces)
+        if field.name != "model"
+    }
+    return dataclasses.replace(parts[0], **arrays)
 
 
 def describe_faces(faces: Faces) -> list[dict[str, Any]]:
@@ -119,6 +135,7 @@ def describe_faces(faces: Faces) -> list[dict[str, Any]]:
         {
             "box": faces.boxes[index].round(2).tolist(),
             "score": round(float(faces.scores[index]), 4),
+            "doubtful": bool(faces.doubtful[index]),
             "roi_box": faces.roi_boxes[index].tolist(),
             "pose": {
                 method: {name: round(float(a[index]), 3) for name, a in pose._asdict().items()}

@@ -20,13 +20,15 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from synergynet.detection.boxes import Choice
 from synergynet.detection.detectors import Detector, make_detector
 from synergynet.engines.backbone import Engine, make_engine
-from synergynet.faces import Faces, decode_faces
+from synergynet.faces import Faces, concatenate_faces, decode_faces
 from synergynet.geometry.camera import move_params
 from synergynet.geometry.crop import roi_box_from_face_box, square_box_from_landmarks
 from synergynet.geometry.parameters import IMG_SIZE
 from synergynet.photos.crops import blacken_border, network_crop
+from synergynet.photos.lying_heads import find_lying_heads
 from synergynet.photos.quarter_turns import turn_back, turns_to_upright
 from synergynet.processes import load_ahead
 from synergynet.weights import Weights, read_weights
@@ -46,6 +48,8 @@ class SynergyNet:
         refine_crop: look twice: cut each face out again around its landmarks, as the training
             crops were cut, and with their black border. Boxes of detectors differ in how much
             forehead and cheek they hold, crops from landmarks do not.
+    Attributes:
+        choice: which of the faces that are detected are wanted; all, unless it is set.
     Raises:
         InputError: a file is missing or damaged, or two do not belong together.
     """
@@ -63,12 +67,17 @@ class SynergyNet:
             make_engine(engine, self.weights.path) if isinstance(engine, str) else engine
         )
         self.refine_crop = refine_crop
+        self.choice = Choice()
         self._detector = detector
 
     @functools.cached_property
-    def detect(self) -> Detector:
-        """From a photo (H, W, 3) to boxes (N, 5) x0 y0 x1 y1 score, surest first."""
+    def detector(self) -> Detector:
+        """From a photo (H, W, 3) to boxes (N, 5) of all its faces."""
         return make_detector(self._detector) if isinstance(self._detector, str) else self._detector
+
+    def detect(self, photo: np.ndarray) -> np.ndarray:
+        """Boxes (N, 5) x0 y0 x1 y1 score of the wanted faces of a photo (H, W, 3), surest first."""
+        return self.choice.of(_as_boxes(self.detector(photo)))
 
     def load_ahead(self) -> None:
         """Begin to load detector and network in threads, while the caller reads the first photo.
@@ -76,7 +85,7 @@ class SynergyNet:
         Raises:
             InputError: the detector's file is missing; other problems are raised at the first use.
         """
-        load_ahead(self.detect)
+        load_ahead(self.detector)
         load_ahead(self.engine)
 
     def predict(
@@ -84,12 +93,14 @@ class SynergyNet:
     ) -> Faces:
         """All faces of a list of photos, in one batch.
 
+        Heads that lie are detected again in the photo turned upright, see `lying_heads`.
+
         Args:
             images: (H, W, 3) uint8 BGR each, of any sizes. Not modified.
             boxes: for each image the faces' boxes (n, 4) x0 y0 x1 y1, or (n, 5) with a score; None
                 detects them.
         Returns:
-            faces in the order of images and, within one, of boxes.
+            faces in the order of images and, within one, of boxes, surest first where detected.
         Raises:
             ValueError: `images` is not a list of (H, W, 3) uint8 photos, or `boxes` does not fit.
         """
@@ -100,21 +111,45 @@ class SynergyNet:
     ) -> Faces:
         _check_photos(images)
         if boxes is None:
-            boxes = [self.detect(image) for image in images]
-        if len(boxes) != len(images):
+            faces = self._look(images, [self.detect(image) for image in images], interpolation)
+            if turns_to_upright(faces.params).any():
+                faces = self._with_lying_heads(images, faces, interpolation)
+        elif len(boxes) == len(images):
+            faces = self._look(images, [_as_boxes(rows) for rows in boxes], interpolation)
+        else:
             raise ValueError(f"photos: {len(images)}, lists of boxes: {len(boxes)}")
-        tables = [_as_boxes(rows) for rows in boxes]
-        image_index = np.repeat(np.arange(len(images)), [len(rows) for rows in tables])
-        table = np.concatenate([np.empty((0, 5)), *tables])
-        table, scores = table[:, :4], table[:, 4]
+        if not self.refine_crop:
+            return faces
+        roi_boxes = square_box_from_landmarks(faces.landmarks)
+        again = self.predict_crops(images, faces.image_index, faces.boxes, roi_boxes, exact=True)
+        return dataclasses.replace(again, scores=faces.scores, doubtful=faces.doubtful)
+
+    def _look(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], interpolation: int
+    ) -> Faces:
+        """The faces in boxes (n, 5) of each image."""
+        image_index = np.repeat(np.arange(len(images)), [len(rows) for rows in boxes])
+        table = np.concatenate([np.empty((0, 5)), *boxes])
         roi_boxes = roi_box_from_face_box(table)
         faces = self.predict_crops(
-            images, image_index, table, roi_boxes, interpolation=interpolation
+            images, image_index, table[:, :4], roi_boxes, interpolation=interpolation
         )
-        if self.refine_crop:
-            roi_boxes = square_box_from_landmarks(faces.landmarks)
-            faces = self.predict_crops(images, image_index, table, roi_boxes, exact=True)
-        return dataclasses.replace(faces, scores=scores)
+        return dataclasses.replace(faces, scores=table[:, 4])
+
+    def _with_lying_heads(
+        self, images: Sequence[np.ndarray], faces: Faces, interpolation: int
+    ) -> Faces:
+        """The faces; those of heads that lie come from the photos turned upright."""
+
+        def look(photo: np.ndarray) -> Faces:
+            return self._look([photo], [self.detect(photo)], interpolation)
+
+        parts = []
+        for index, image in enumerate(images):
+            part = find_lying_heads(look, image, faces.of_image(index))
+            wanted = part[self.choice.rows(part.boxes, part.scores)]
+            parts.append(dataclasses.replace(wanted, image_index=np.full(len(wanted), index)))
+        return concatenate_faces(parts)
 
     def predict_crops(
         self,
@@ -139,25 +174,28 @@ class SynergyNet:
             crop[:] = network_crop(images[index], box, interpolation)
         if exact:
             blacken_border(crops, self.weights.border_px)
-        return decode_faces(self.model, self._regress(crops), roi_boxes, boxes, image_index)
+        params, doubtful = self._regress(crops)
+        return decode_faces(self.model, params, roi_boxes, boxes, image_index, doubtful=doubtful)
 
-    def _regress(self, crops: np.ndarray) -> np.ndarray:
-        """Real parameters (N, 62) of crops (N, 120, 120, 3).
+    def _regress(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Real parameters (N, 62) of crops (N, 120, 120, 3), and which are doubtful (N,).
 
         Networks see few heads that lie. Where the first look finds one, the crop is turned upright
-        for a second, which counts if it finds the head upright there.
+        for a second, which counts if it finds the head upright there; else it is in doubt.
         """
+        doubtful = np.zeros(len(crops), bool)
         params = self.model.unwhiten(self.engine(crops))
         turns = turns_to_upright(params)
         lying = np.flatnonzero(turns)
         if not len(lying):
-            return params
+            return params, doubtful
         upright = np.stack([np.rot90(crops[i], turns[i]) for i in lying])
         found = self.model.unwhiten(self.engine(upright))
         agrees = turns_to_upright(found) == 0
+        doubtful[lying[~agrees]] = True
         lying, found = lying[agrees], found[agrees]
         params[lying] = move_params(found, turn_back(turns[lying]))
-        return params
+        return params, doubtful
 
     def get_all_outputs(
         self, image: np.ndarray

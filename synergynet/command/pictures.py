@@ -66,7 +66,9 @@ def do_pictures(
             description = describe_picture(picture, photo, faces)
             if not len(faces):
                 progress.note(f"{picture.path}: no face found")
-            elif not args.results_only:
+            for index in np.flatnonzero(faces.doubtful):
+                progress.note(f"{picture.path}: face {index} in doubt: it lies, or is no face")
+            if len(faces) and not args.results_only:
                 files = written_files(output, picture.name, len(faces), surface)
                 require_apart(files, sources)
                 write_files(output, picture, photo, faces, surface)
@@ -106,16 +108,18 @@ def predict_pictures(
         batch_size: pictures that go through the network together.
     """
     while batch := list(itertools.islice(reading, batch_size)):
-        good: list[tuple[Source, np.ndarray, np.ndarray]] = []
+        good: list[tuple[Source, np.ndarray]] = []
+        known: list[np.ndarray] = []
         for picture, future in batch:
             try:
                 photo = future.result()
-                face_boxes = net.detect(photo) if boxes is None else look_up(picture, photo, boxes)
-                good.append((picture, photo, face_boxes))
+                if boxes is not None:
+                    known.append(look_up(picture, photo, boxes))
+                good.append((picture, photo))
             except fileio.InputError as error:
                 yield picture, error
-        faces = net.predict([photo for _, photo, _ in good], [rows for *_, rows in good])
-        for index, (picture, photo, _) in enumerate(good):
+        faces = net.predict([photo for _, photo in good], known if boxes is not None else None)
+        for index, (picture, photo) in enumerate(good):
             yield picture, (photo, faces.of_image(index))
 
 

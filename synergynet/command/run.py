@@ -11,7 +11,7 @@ import cv2
 from synergynet import fileio
 from synergynet.command.pictures import do_pictures
 from synergynet.detection.boxes import Choice
-from synergynet.detection.detectors import Choosy, Detector, make_detector, read_boxes
+from synergynet.detection.detectors import Detector, make_detector, read_boxes
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import find_sources, rank_and_world_size
 
@@ -57,7 +57,8 @@ def run_sources(
     detect = make_detector(
         "none" if boxes is not None else args.detector, parse_detect_size(args.detect_size)
     )
-    net = make_net(args, Choosy(detect, choice))
+    net = make_net(args, detect)
+    net.choice = choice
     if rank == 0:
         print(f"weights {net.weights.path}, morphable model {net.model.name}")
     net.load_ahead()

@@ -25,11 +25,14 @@ class Choice:
 
     def of(self, boxes: np.ndarray) -> np.ndarray:
         """Those of boxes (M, 5) x0 y0 x1 y1 score that are wanted, (N, 5), in their order."""
+        return boxes[self.rows(boxes[:, :4], boxes[:, 4])]
+
+    def rows(self, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Which of boxes (M, 4) with scores (M,) are wanted: indices, rising."""
         heights = boxes[:, 3] - boxes[:, 1]
-        wanted = (boxes[:, 4] >= self.min_score) & (heights >= self.min_height_px)
-        boxes = boxes[wanted]
-        by_height = np.argsort(-heights[wanted], kind="stable")
-        return boxes[np.sort(by_height[: self.max_faces])]
+        wanted = np.flatnonzero((scores >= self.min_score) & (heights >= self.min_height_px))
+        by_height = wanted[np.argsort(-heights[wanted], kind="stable")]
+        return np.sort(by_height[: self.max_faces])
 
 
 def suppress_overlaps(boxes: np.ndarray, max_overlap: float = MAX_OVERLAP) -> np.ndarray:
@@ -56,6 +59,12 @@ def overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     shared = (high - low).clip(0).prod(1)
     areas = (others[:, 2:4] - others[:, :2]).prod(1)
     return shared / ((box[2:4] - box[:2]).prod() + areas - shared)
+
+
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersections over unions of (T, 4 or more) boxes with (D, 4 or more) others, (T, D)."""
+    table = [overlap(box, others) for box in boxes]
+    return np.array(table).reshape(len(boxes), len(others))
 
 
 def match(table: np.ndarray, least: float) -> dict[int, int]:

@@ -23,11 +23,11 @@ import numpy as np
 
 from synergynet import fileio
 from synergynet.detection import DETECTORS
-from synergynet.detection.boxes import MAX_OVERLAP, Choice, suppress_overlaps
+from synergynet.detection.boxes import MAX_OVERLAP, suppress_overlaps
 from synergynet.engines.backbone import read_opencv_net
 from synergynet.geometry.crop import BOX_FACTOR
 from synergynet.photos.quarter_turns import turn_boxes_back
-from synergynet.processes import LoadsAhead, PerProcess, load_ahead
+from synergynet.processes import LoadsAhead, PerProcess
 
 Detector = Callable[[np.ndarray], np.ndarray]
 Find = Callable[[np.ndarray, int, float], np.ndarray]  # photo, its longer side in px, least score
@@ -94,22 +94,6 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return boxes
 
 
-class Choosy:
-    """A detector of which some faces are left out."""
-
-    def __init__(self, detect: Detector, choice: Choice) -> None:
-        self.detect = detect
-        self.choice = choice
-
-    def __call__(self, photo: np.ndarray) -> np.ndarray:
-        """Boxes (N, 5) x0 y0 x1 y1 score of a photo (H, W, 3) uint8 BGR, surest first."""
-        return self.choice.of(self.detect(photo))
-
-    def load_ahead(self) -> None:
-        """See `SynergyNet.load_ahead`."""
-        load_ahead(self.detect)
-
-
 # ---------------------------------------------------------------- two looks
 
 
@@ -138,7 +122,7 @@ def search(find: Find, photo: np.ndarray, long_side_px: int | None) -> np.ndarra
     """Faces at a size, or at the smaller of two sizes where that shows them well enough.
 
     The first look costs a quarter of the second. It stands when it shows a face, and nothing that
-    is small or in doubt. A photo in which both show none may lie: see `search_turned`.
+    is small or in doubt. A photo that shows none may lie: see `search_turned`.
 
     Args:
         find: from a photo, the longer side at which to search, and a least score, to boxes (N, 5).
@@ -148,7 +132,8 @@ def search(find: Find, photo: np.ndarray, long_side_px: int | None) -> np.ndarra
         (N, 5) x0 y0 x1 y1 score of MIN_SCORE at least, photo px, surest first.
     """
     if long_side_px is not None:
-        return find(photo, long_side_px, MIN_SCORE)
+        boxes = find(photo, long_side_px, MIN_SCORE)
+        return boxes if len(boxes) else search_turned(find, photo, long_side_px)
     boxes = find(photo, FIRST_LOOK_PX, DOUBTFUL_SCORE)
     scale = min(1.0, FIRST_LOOK_PX / max(photo.shape[:2]))
     heights_px = scale * (boxes[:, 3] - boxes[:, 1])
@@ -159,12 +144,15 @@ def search(find: Find, photo: np.ndarray, long_side_px: int | None) -> np.ndarra
         boxes = boxes[boxes[:, 4] >= MIN_SCORE]
     else:
         boxes = find(photo, SECOND_LOOK_PX, MIN_SCORE)
-    return boxes if len(boxes) else search_turned(find, photo)
+    return boxes if len(boxes) else search_turned(find, photo, FIRST_LOOK_PX)
 
 
-def search_turned(find: Find, photo: np.ndarray) -> np.ndarray:
+def search_turned(find: Find, photo: np.ndarray, long_side_px: int) -> np.ndarray:
     """Faces of a photo that lies or stands on its head, in one look at each quarter turn.
 
+    Args:
+        find, photo: see `search`.
+        long_side_px: at which to search.
     Returns:
         (N, 5) of the turn whose best face is the surest, of TURNED_SCORE at least, photo px.
     """
@@ -172,7 +160,7 @@ def search_turned(find: Find, photo: np.ndarray) -> np.ndarray:
     best = np.empty((0, 5))
     for turns in (1, 2, 3):
         turned = np.ascontiguousarray(np.rot90(photo, turns))
-        boxes = find(turned, FIRST_LOOK_PX, TURNED_SCORE)
+        boxes = find(turned, long_side_px, TURNED_SCORE)
         if len(boxes) and (not len(best) or boxes[0, 4] > best[0, 4]):
             best = turn_boxes_back(boxes, turns, width, height)
     return best

@@ -38,7 +38,7 @@ DEFAULT_FPS = 25.0  # of videos and webcams that do not tell
 # H.264, which browsers play, where this build of OpenCV can write it; MPEG-4 part 2 is everywhere
 CODECS = {"avc1": "H.264", "mp4v": "MPEG-4 part 2"}
 CSV_HEADER = [
-    *("frame", "seconds", "id", "box_x0", "box_y0", "box_x1", "box_y1", "score"),
+    *("frame", "seconds", "id", "box_x0", "box_y0", "box_x1", "box_y1", "score", "doubtful"),
     *("yaw", "pitch", "roll", "yaw_published", "pitch_published", "roll_published"),
     *(f"{axis}{i}" for i in range(N_LANDMARKS) for axis in "xyz"),
     *(f"param{i}" for i in range(N_PARAMS)),
@@ -244,7 +244,8 @@ def _csv_cells(face: dict[str, Any]) -> list[float]:
     exact, published = (face["pose"][m] for m in ("exact", "published"))
     angles = [pose[name] for pose in (exact, published) for name in ("yaw", "pitch", "roll")]
     points = [value for point in face["landmarks"] for value in point]
-    return [face["id"], *face["box"], face["score"], *angles, *points, *face["params"]]
+    seen = [face["id"], *face["box"], face["score"], int(face["doubtful"])]
+    return [*seen, *angles, *points, *face["params"]]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import itertools
 import cv2
 import numpy as np
 
-from synergynet.detection.boxes import match, overlap
+from synergynet.detection.boxes import match, overlap, overlaps
 from synergynet.faces import Faces, decode_faces
 from synergynet.geometry.crop import square_box_from_landmarks, tight_box
 from synergynet.geometry.parameters import N_LANDMARKS
@@ -112,33 +112,26 @@ class Tracker:
         return before is not None and bool(cv2.absdiff(before, self._thumbnail).mean() > CUT)
 
     def _detect(self, image: np.ndarray, seconds: float, patience: int) -> None:
-        """Match detected boxes to tracks; new tracks for those left over."""
-        boxes = self.net.detect(image)  # (D, 5)
-        table = np.array([overlap(track.box, boxes) for track in self._tracks])
-        table = table.reshape(len(self._tracks), len(boxes))  # (T, D), also where either is 0
+        """Match detected faces to tracks; new tracks for those left over."""
+        found = self.net.predict([image])  # D
+        boxes = np.array([track.box for track in self._tracks]).reshape(-1, 4)
+        table = overlaps(boxes, found.boxes)  # (T, D)
         row_of = match(table, SAME_FACE)
-        restart: list[tuple[int, Track | None]] = []  # boxes to start from, new tracks are None
         tracked = [track.misses <= patience for track in self._tracks]
         for track in self._tracks:
             track.misses += 1 + PATIENCE - patience
-        for column in range(len(boxes)):
+        for column, (landmarks, score) in enumerate(
+            zip(found.landmarks, found.scores.tolist(), strict=True)
+        ):
             row = row_of.get(column)
             if row is None:
-                restart.append((column, None))
-                continue
-            self._tracks[row].misses, self._tracks[row].score = 0, float(boxes[column, 4])
-            if not tracked[row] or table[row, column] < DRIFTED:
-                restart.append((column, self._tracks[row]))
-        if not restart:
-            return
-        starts = self.net.predict([image], [boxes[[column for column, _ in restart]]])
-        for (column, known), landmarks in zip(restart, starts.landmarks, strict=True):
-            if known is None:
-                score = float(boxes[column, 4])
                 track = Track(next(self._ids), landmarks, seconds, FaceSmoother(), score)
                 self._tracks.append(track)
-            else:
-                known.landmarks, known.smoother = landmarks, FaceSmoother()
+                continue
+            track = self._tracks[row]
+            track.misses, track.score = 0, score
+            if not tracked[row] or table[row, column] < DRIFTED:
+                track.landmarks, track.smoother = landmarks, FaceSmoother()
 
     def _follow(self, image: np.ndarray, seconds: float) -> Faces:
         """The faces of the active tracks, cut out around their last landmarks, which they renew.
@@ -177,6 +170,7 @@ class Tracker:
             faces.boxes,
             faces.image_index,
             faces.scores,
+            faces.doubtful,
         )
         return dataclasses.replace(faces, boxes=tight_box(faces.landmarks))
 

@@ -76,7 +76,8 @@ def test_heads_that_lie_are_looked_at_again_upright(crops):
     crop = np.zeros((120, 120, 3), np.uint8)
     crop[:9] = 255
     turned = [np.ascontiguousarray(np.rot90(crop, turns)) for turns in range(4)]
-    faces = SynergyNet(net.weights, engine, whole_photo).predict(turned)
+    boxes = [whole_photo(crop) for crop in turned]
+    faces = SynergyNet(net.weights, engine).predict(turned, boxes)
     assert seen == [[0, 1, 2, 3], [0, 0, 0]]
     for turns in range(4):
         expected = move_params(upright, turn_back(np.array([-turns % 4])))

@@ -20,7 +20,7 @@ class Found:
 
     boxes: np.ndarray
     landmarks: np.ndarray
-    scores: np.ndarray | None = None
+    scores: np.ndarray
 
     def __len__(self):
         return len(self.landmarks)
@@ -43,14 +43,10 @@ class PaintedFaces:
         self.blind = False  # the detector, not the network
         self.score = 1.0
 
-    def detect(self, image):
+    def predict(self, images):
         self.detections += 1
         centres = self.centres if not self.blind else self.centres[:0]
-        boxes = np.concatenate([centres - SIDE / 2, centres + SIDE / 2], 1)
-        return np.column_stack([boxes, np.full(len(boxes), self.score)])
-
-    def predict(self, images, boxes):
-        return self._see(boxes[0])
+        return self._see(np.concatenate([centres - SIDE / 2, centres + SIDE / 2], 1))
 
     def predict_crops(self, images, image_index, boxes, roi_boxes, exact):
         assert exact
@@ -65,7 +61,7 @@ class PaintedFaces:
                 centre = self.centres[distance.argmin()]
             landmarks.append(TEMPLATE * SIDE + [[centre[0]], [centre[1]], [0]])
         landmarks = np.array(landmarks).reshape(-1, 3, N_LANDMARKS)
-        return Found(tight_box(landmarks), landmarks)
+        return Found(tight_box(landmarks), landmarks, np.full(len(landmarks), self.score))
 
 
 class Film:
