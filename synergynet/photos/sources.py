@@ -27,6 +27,11 @@ PICTURE_SUFFIX = re.compile(
 VIDEO_SUFFIX = re.compile(r"\.(3gp|avi|flv|m4v|mjpe?g|mkv|mov|mp4|mpe?g|mts|ts|webm|wmv)$", re.I)
 WEBCAM = re.compile(r"webcam:(\d{1,3})$")
 
+RESULTS_FILES = "results_rank*.jsonl"  # beside the folders of what was made of pictures
+RESULT_FOLDERS = frozenset(
+    {"landmarks", "poses", "rendering_overlay", "depth", "pncc", "textures", "meshes", "json"}
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -54,6 +59,8 @@ def find_sources(
     Named files are taken whatever their suffix, and whether they exist or not: reading them will
     tell. Names are relative to their folder or to a pattern's fixed part; they keep the suffix
     where another picture, or another video, has the same name but for it.
+
+    In folders and patterns the results of earlier runs are no sources, wherever these lie.
 
     Args:
         sources: files, folders (searched to the bottom), patterns or webcams.
@@ -100,8 +107,10 @@ def _expand(source: str, skip: str | os.PathLike[str] | None) -> Iterator[tuple[
         base = source[: next(i for i, c in enumerate(source) if c in "*?[")]
         base = os.path.dirname(base)
         for path in glob.glob(source, recursive=True):
-            inside = skip and any(_same(str(parent), skip) for parent in Path(path).parents)
-            if os.path.isfile(path) and _is_wanted(path) and not inside:
+            below = Path(path).relative_to(base).parents if base else Path(path).parents
+            folders = [os.path.join(base, folder) for folder in below][:-1]
+            is_left_out = any(_is_left_out(folder, skip) for folder in folders)
+            if os.path.isfile(path) and _is_wanted(path) and not is_left_out:
                 yield path, os.path.relpath(path, base or ".")
     else:
         webcam = WEBCAM.match(source)
@@ -113,17 +122,32 @@ def _walk(folder: str, skip: str | os.PathLike[str] | None) -> Iterator[tuple[st
         folders[:] = [
             name
             for name in folders
-            if not (skip and _same(os.path.join(root, name), skip)) and not name.startswith(".")
+            if not name.startswith(".") and not _is_left_out(os.path.join(root, name), skip)
         ]
         for name in files:
-            if _is_wanted(name):
-                path = os.path.join(root, name)
+            path = os.path.join(root, name)
+            if _is_wanted(path):
                 yield path, os.path.relpath(path, folder)
 
 
+def _is_left_out(folder: str, skip: str | os.PathLike[str] | None) -> bool:
+    """Whether a folder is the one to skip, or holds what a run made of pictures."""
+    if skip and _same(folder, skip):
+        return True
+    parent, name = os.path.split(os.path.normpath(folder))
+    return name in RESULT_FOLDERS and any(Path(parent).glob(RESULTS_FILES))
+
+
 def _is_wanted(path: str) -> bool:
-    hidden = os.path.basename(path).startswith(".")
-    return not hidden and (is_video(path) or PICTURE_SUFFIX.search(path) is not None)
+    if os.path.basename(path).startswith("."):
+        return False
+    return PICTURE_SUFFIX.search(path) is not None or (is_video(path) and not _is_annotated(path))
+
+
+def _is_annotated(path: str) -> bool:
+    """Whether a video is what a run made of another: its tables lie beside it."""
+    stem = os.path.splitext(path)[0]
+    return all(os.path.isfile(f"{stem}.{suffix}") for suffix in ("csv", "json", "jsonl"))
 
 
 def _same(path: str, other: str | os.PathLike[str]) -> bool:
@@ -162,7 +186,7 @@ class ResultsFile:
         if resume:
             self._drop_unfinished_line()
         else:
-            for path in self.folder.glob("results_rank*.jsonl"):
+            for path in self.folder.glob(RESULTS_FILES):
                 number = path.stem.removeprefix("results_rank")
                 if number.isdecimal() and int(number) % world_size == rank:
                     path.replace(path.with_name(f"{OLDER}{path.name}"))
@@ -171,7 +195,7 @@ class ResultsFile:
         """Number of faces by path of the pictures that any process has finished, failed ones not
         among them."""
         done = {}
-        for path in sorted(self.folder.glob("results_rank*.jsonl")):
+        for path in sorted(self.folder.glob(RESULTS_FILES)):
             with open(path) as file:
                 for line in file:
                     try:

@@ -120,6 +120,26 @@ def test_results_inside_the_folder_are_not_taken_for_pictures(album):
     assert "inference_output/x" in names(find_pictures("album"))
 
 
+@pytest.mark.parametrize("source", ["album", "album/**/*.*"])
+def test_results_of_an_earlier_run_are_no_sources_wherever_they_lie(album, source):
+    """Neither in another output folder than this run's, nor in the folder of the photos itself."""
+    (album / "film.mp4").touch()
+    expected = sources.find_sources([source])
+    assert (len(expected[0]), names(expected[1])) == (4, ["film"])
+    for output in (album / "older", album):
+        for name in ("landmarks/trip/a.jpg", "depth/a.png", "videos/clip.mp4"):
+            (output / name).parent.mkdir(parents=True, exist_ok=True)
+            (output / name).touch()
+        for name in ("results_rank0.jsonl", "videos/clip.csv", "videos/clip.json"):
+            (output / name).touch()
+        (output / "videos" / "clip.jsonl").touch()
+    assert sources.find_sources([source]) == expected
+    assert names(find_pictures("album/landmarks")) == ["trip/a"]  # named on purpose
+    (album / "results_rank0.jsonl").unlink()
+    pictures, _ = sources.find_sources([source])
+    assert "landmarks/trip/a" in names(pictures)  # somebody's own folder
+
+
 # ---------------------------------------------------------------- results files
 
 
