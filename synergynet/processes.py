@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
+
+import cv2
 
 T = TypeVar("T")
 
@@ -81,10 +84,26 @@ def load_ahead(part: object) -> None:
         part.load_ahead()
 
 
+_opencv_threads = 1  # while a fork is under way, as many as there were before it
+
+
+def _before_fork() -> None:
+    global _opencv_threads
+    _opencv_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # closes OpenCV's pool, whose threads a child would wait for
+
+
 def _after_fork() -> None:
+    cv2.setNumThreads(_opencv_threads)
+
+
+def _in_child() -> None:
+    _after_fork()
     for holder in list(_ALL):
+        # its end, now or at the child's, would wait for threads that the child does not have
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(holder._value))
         holder._forget()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

@@ -6,6 +6,7 @@ import multiprocessing
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 
@@ -48,6 +49,8 @@ def test_many_threads_share_one_object(net, crops):
 
 def test_a_forked_process_predicts_what_its_parent_does(net, crops):
     expected = net.predict(crops[:4]).landmarks  # the parent's threads are there before the fork
+    threads = cv2.getNumThreads()
+    cv2.resize(np.zeros((3000, 3000), np.uint8), (999, 999), interpolation=cv2.INTER_AREA)  # too
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     child = context.Process(target=lambda: results.put(net.predict(crops[:4]).landmarks))
@@ -56,6 +59,7 @@ def test_a_forked_process_predicts_what_its_parent_does(net, crops):
     child.join(CHILD_S)
     assert child.exitcode == 0
     np.testing.assert_array_equal(found, expected)
+    assert cv2.getNumThreads() == threads
 
 
 def test_heads_that_lie_are_looked_at_again_upright(crops):

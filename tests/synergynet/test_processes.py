@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from synergynet.processes import PerProcess
 
 SOON_S = 10
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_what_is_built_ahead_is_built_once_and_by_another_thread():
@@ -45,3 +50,32 @@ def test_what_fails_ahead_is_silent_until_the_value_is_needed(capsys):
     with pytest.raises(ValueError, match="no such file"):
         holder.get()
     assert capsys.readouterr().err == ""
+
+
+class Ending:
+    """Ends the process when it goes: a session would wait for its threads for good."""
+
+    def __init__(self, owner: int) -> None:
+        self.owner = owner
+
+    def __del__(self) -> None:
+        if os.getpid() != self.owner:
+            os._exit(7)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
+def test_a_child_leaves_its_parents_value_alone_also_at_its_end():
+    program = """
+import os, sys
+from synergynet.processes import PerProcess
+from tests.synergynet.test_processes import Ending
+
+holder = PerProcess(lambda: Ending(os.getpid()))
+holder.get()
+child = os.fork()
+if child == 0:
+    assert holder.get().owner == os.getpid()
+    sys.exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
