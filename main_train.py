@@ -12,6 +12,7 @@ Source: SynergyNet, section 4.1, and the published training script.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -34,6 +35,7 @@ from loss_definition import SynergyLoss
 from model_building import SynergyNet
 from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE
+from synergynet.run_folder import only_run
 from utils.data import evaluation_crops
 from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import default_morphable_folder
@@ -143,6 +145,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--plot", default="results/training.png", help="picture of the curves (%(default)s)")
     add("--tensorboard", action="store_true", help="write curves to PREFIX_tensorboard/")
     add("--dry-run", action="store_true", help=f"{DRY_RUN_STEPS} steps, validate, write nothing")
+    fileio.add_debug(parser)
     return parser
 
 
@@ -275,12 +278,26 @@ def main(args: argparse.Namespace) -> int:
     """Train from --start-epoch or --resume to --epochs, in a process per device."""
     check_flags(args)
     try:
-        return parallel.run(train, args, args.devices_id, args.processes)
+        with sole_run(args):
+            return parallel.run(train, args, args.devices_id, args.processes)
     except KeyboardInterrupt:
         last = checkpoint.snapshot_path(args, "last")
         if args.dry_run or not last.is_file():
             raise
         raise KeyboardInterrupt(f"{last} is kept; go on with --resume auto") from None
+
+
+def sole_run(args: argparse.Namespace) -> contextlib.AbstractContextManager:
+    """Keeps a second run from writing the same checkpoints; a run's first process holds it.
+
+    Raises:
+        InputError: there is one, or an earlier one's checkpoints would be replaced.
+    """
+    if args.dry_run or int(os.environ.get("RANK", 0)):
+        return contextlib.nullcontext()
+    checkpoint.require_new(args)
+    snapshot = Path(args.snapshot)
+    return only_run(snapshot.parent, snapshot.name, is_shared=True)
 
 
 @dataclasses.dataclass(frozen=True)

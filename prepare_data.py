@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from synergynet.fileio import InputError, require_at_least, run_command
+from synergynet.fileio import InputError, add_debug, require_at_least, run_command
 from synergynet.geometry.conventions import CONVENTIONS, is_rotation
 from synergynet.geometry.pose import published_angles
 from synergynet.morphable_folder import REQUIRED_FILES
+from synergynet.run_folder import only_run
 from utils.data.folders import BFM_FOLDER, OPEN_FOLDER, default_morphable_folder
 
 if TYPE_CHECKING:
@@ -421,6 +422,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     add_open_model(commands)
     add_pack(commands)
     add_check(commands)
+    for command in commands.choices.values():
+        add_debug(command)
     return parser
 
 
@@ -428,7 +431,10 @@ def main(args: argparse.Namespace) -> int:
     require_at_least(args, LEAST)
     if not 0 <= getattr(args, "validation", 0) < 1:
         raise InputError(f"--validation {args.validation}: must be at least 0 and below 1")
-    return args.run(args)
+    if args.run in (pose, check, pack):  # these fill no folder
+        return args.run(args)
+    with only_run(args.output):
+        return args.run(args)
 
 
 if __name__ == "__main__":

@@ -84,11 +84,24 @@ def command_line(flags, *switches):
 
 def run(flags, *switches):
     args = main_train.get_args_parser().parse_args(command_line(flags, *switches))
+    if not args.resume:  # many tests train anew in one folder
+        checkpoint.snapshot_path(args, "last").unlink(missing_ok=True)
     return fileio.run_command(main_train.main, args)
 
 
 def saved(tmp_path, epoch):
     return tmp_path / "ckpts" / f"Tiny_checkpoint_epoch_{epoch}.pth.tar"
+
+
+def test_checkpoints_of_an_earlier_run_are_not_replaced(flags, tmp_path, capsys):
+    last = tmp_path / "ckpts" / "Tiny_last.pth.tar"
+    last.parent.mkdir()
+    last.write_bytes(b"hours of work")
+    args = main_train.get_args_parser().parse_args(command_line(flags))
+    assert fileio.run_command(main_train.main, args) == 2
+    assert f"{last}: of an earlier run; go on with --resume auto" in capsys.readouterr().err
+    assert last.read_bytes() == b"hours of work"
+    assert [path.name for path in last.parent.iterdir()] == [last.name]
 
 
 def test_a_run_that_learned_nothing_leaves_no_weights(flags, tmp_path, reference, capsys):

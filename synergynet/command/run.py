@@ -14,6 +14,7 @@ from synergynet.detection.boxes import Choice
 from synergynet.detection.detectors import Detector, make_detector, read_boxes
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import find_sources, rank_and_world_size
+from synergynet.run_folder import only_run
 
 LEAST = {"--batch-size": 1, "--workers": 1, "--max-faces": 1, "--min-score": 0, "--min-size": 0}
 LEAST_DETECT_PX = 32  # CenterFace's coarsest cells
@@ -63,12 +64,13 @@ def run_sources(
         print(f"weights {net.weights.path}, morphable model {net.model.name}")
     net.load_ahead()
     found = False
-    if videos:
-        from synergynet.command.videos import do_videos  # most runs show none
+    with only_run(output, f"rank{rank}", is_shared=world_size > 1):
+        if videos:
+            from synergynet.command.videos import do_videos  # most runs show none
 
-        found = do_videos(net, videos[rank::world_size], output, args)
-    if pictures:
-        found |= do_pictures(net, pictures[rank::world_size], boxes, output, args)
+            found = do_videos(net, videos[rank::world_size], output, args)
+        if pictures:
+            found |= do_pictures(net, pictures[rank::world_size], boxes, output, args)
     return 0 if found or world_size > 1 else 2
 
 

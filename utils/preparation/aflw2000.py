@@ -60,10 +60,9 @@ def read_label(path: str | os.PathLike) -> Label:
     landmarks, pose = (np.asarray(table.get(key, np.nan)) for key in ("pt3d_68", "Pose_Para"))
     if landmarks.shape != (3, N_LANDMARKS) or pose.size != 7:
         raise fileio.InputError(f"{path}: no AFLW2000 label (pt3d_68 and Pose_Para) in it")
-    pose = pose.reshape(-1)
-    if not (np.isfinite(landmarks).all() and np.isfinite(pose).all()):
-        raise fileio.InputError(f"{path}: holds values that are not finite")
-    return Label(landmarks.astype(np.float32), np.rad2deg(pose[:3]).astype(np.float32))
+    landmarks, pose = (fileio.require_finite(path, array) for array in (landmarks, pose))
+    angles_rad = pose.reshape(-1)[:3].astype(np.float64)
+    return Label(landmarks.astype(np.float32), np.rad2deg(angles_rad).astype(np.float32))
 
 
 class LabelledPhoto(NamedTuple):
@@ -121,7 +120,10 @@ def prepare(
         InputError: nothing found, a damaged or incomplete pair, or a test set already there.
     """
     names = (CROPS, EVAL, LIST)  # the list last: it is what makes a test set
-    with fileio.all_or_nothing(output, names) as staging, as_folder(source, SUFFIXES) as folder:
+    with (
+        fileio.all_or_nothing(output, names) as staging,
+        as_folder(source, SUFFIXES, staging) as folder,
+    ):
         return _write(_find_labels(folder, Path(source)), staging, reannotated)
 
 

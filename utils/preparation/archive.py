@@ -1,6 +1,6 @@
 """Zip files from elsewhere: none may fill the disk, or write outside the folder it is given.
 
-with as_folder("AFLW2000-3D.zip", (".jpg", ".mat")) as folder: ...  # a folder passes as it is
+with as_folder("AFLW2000-3D.zip", (".jpg", ".mat"), output) as folder: ...  # or a folder as it is
 with open_zip("300W-LP.zip") as archive: read_member(archive, "300W_LP/AFW/AFW_1_0.jpg")
 """
 
@@ -68,19 +68,20 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 @contextlib.contextmanager
-def as_folder(source: str | os.PathLike, suffixes: tuple[str, ...]) -> Iterator[Path]:
+def as_folder(source: str | os.PathLike, suffixes: tuple[str, ...], place: Path) -> Iterator[Path]:
     """The folder itself, or a temporary one with a zip's files under their own paths.
 
     Args:
         source: folder or zip.
         suffixes: of the files that are wanted; what macOS adds to zips is left out.
+        place: folder in which the temporary one is made.
     Raises:
         InputError: as `open_zip` and `read_member`, or the disk has no room for them.
     """
     if Path(source).is_dir():
         yield Path(source)
         return
-    with open_zip(source) as archive, tempfile.TemporaryDirectory() as temporary:
+    with open_zip(source) as archive, tempfile.TemporaryDirectory(dir=place) as temporary:
         wanted = [m for m in archive.infolist() if _is_wanted(m.filename, suffixes)]
         require_room(temporary, sum(member.file_size for member in wanted), str(source))
         for member in wanted:

@@ -99,7 +99,10 @@ def prepare(
     """
     extras = [name for name in EXTRA_FILES if not Path(output, name).exists()]
     names = (*REQUIRED_FILES, TRIANGLES, *extras, PICTURE)
-    with fileio.all_or_nothing(output, names) as staging, as_folder(source, SUFFIXES) as folder:
+    with (
+        fileio.all_or_nothing(output, names) as staging,
+        as_folder(source, SUFFIXES, staging) as folder,
+    ):
         arrays = _read_source(folder, str(source), whitening)
         _write(arrays, staging)
         morphable = _load_written(staging, str(source))

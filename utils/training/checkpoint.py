@@ -123,6 +123,20 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | found
 
 
+def require_new(args: argparse.Namespace) -> None:
+    """Refuse to begin anew where the checkpoints of an earlier run would be replaced.
+
+    Raises:
+        InputError: there are such, and the run does not go on from any.
+    """
+    last = snapshot_path(args, "last")
+    if not args.resume and last.is_file():
+        raise fileio.InputError(
+            f"{last}: of an earlier run; go on with --resume auto, choose another --snapshot, or "
+            f"remove it"
+        )
+
+
 def remove_remains(snapshot: Path) -> None:
     """Remove what a run that was killed while it wrote a checkpoint left beside it."""
     kinds = r"(?:last|best|weights|checkpoint_epoch_\d+)"  # not of a run whose name begins alike
@@ -164,6 +178,9 @@ def resume(
             model.load_state_dict(entries["raw_state_dict"])
         for key in ("epoch", "step"):
             entries[key] = int(entries.get(key, 0))
+        best = entries.get("best")
+        if best is not None:
+            best["epoch"], best["nme"] = int(best["epoch"]), float(best["nme"])
     except Exception as error:  # a damaged state can raise anything
         raise fileio.InputError(f"{path}: cannot go on from it, damaged ({error!r})") from None
     if not same_optimizer:

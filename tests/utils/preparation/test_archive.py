@@ -34,8 +34,8 @@ def good(tmp_path: Path) -> Path:
     return write_zip(tmp_path / "good.zip", members)
 
 
-def test_wanted_files_arrive_under_their_paths_and_go_again(good):
-    with archive.as_folder(good, (".jpg", ".mat")) as folder:
+def test_wanted_files_arrive_under_their_paths_and_go_again(good, tmp_path):
+    with archive.as_folder(good, (".jpg", ".mat"), tmp_path) as folder:
         files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.*")}
     assert files == {
         "300W_LP/AFW/a.jpg": b"picture",
@@ -45,9 +45,9 @@ def test_wanted_files_arrive_under_their_paths_and_go_again(good):
     assert not folder.exists()
 
 
-def test_errors_about_a_file_name_its_path_in_the_zip(good):
+def test_errors_about_a_file_name_its_path_in_the_zip(good, tmp_path):
     def fail() -> None:
-        with archive.as_folder(good, (".mat",)) as folder:
+        with archive.as_folder(good, (".mat",), tmp_path) as folder:
             raise InputError(f"{folder / '300W_LP' / 'AFW' / 'a.mat'}: damaged")
 
     with pytest.raises(InputError) as caught:
@@ -56,7 +56,7 @@ def test_errors_about_a_file_name_its_path_in_the_zip(good):
 
 
 def test_a_folder_passes_as_it_is(tmp_path):
-    with archive.as_folder(tmp_path, (".jpg",)) as folder:
+    with archive.as_folder(tmp_path, (".jpg",), tmp_path) as folder:
         assert folder == tmp_path
     assert tmp_path.exists()
 
@@ -84,7 +84,7 @@ def test_paths_that_lead_outside_are_refused(tmp_path, name, message):
     before = sorted(tmp_path.rglob("*"))
     with (
         pytest.raises(InputError, match=rf"evil\.zip: refused, .*{message}"),
-        archive.as_folder(path, (".jpg",)),
+        archive.as_folder(path, (".jpg",), tmp_path),
     ):
         pass
     assert sorted(tmp_path.rglob("*")) == before
