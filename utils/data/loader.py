@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from synergynet import fileio
 from synergynet.geometry.parameters import IMG_SIZE
+from utils.data.workers import end_with_parent
 
 
 def read_crop(path: str | os.PathLike) -> np.ndarray:
@@ -54,6 +55,7 @@ def crop_loader(
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=_as_fetched,
+        worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),
     )
 
@@ -64,7 +66,18 @@ class _Loader(DataLoader):
     def __iter__(self) -> Iterator:
         with _one_opencv_thread():
             batches = super().__iter__()  # starts the workers
-        for batch in batches:
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise fileio.InputError(
+                    "a process that reads pictures was killed, perhaps for memory; use fewer "
+                    "--workers"
+                ) from None
             if isinstance(batch, fileio.InputError):
                 raise batch
             yield batch
@@ -79,6 +92,10 @@ def _one_opencv_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(threads)
+
+
+def _start_worker(_: int) -> None:
+    end_with_parent()
 
 
 class _Fetch(Dataset):
