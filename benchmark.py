@@ -181,6 +181,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add(
         "--img_size", type=int, default=IMG_SIZE, help="always %(default)s, as in published scripts"
     )
+    fileio.add_debug(parser)
     return parser
 
 

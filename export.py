@@ -55,6 +55,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="what the graph does to its images: none takes float ones that are pre-processed; the "
         "others take uint8 BGR, benchmark with the 5-px black border (default: %(default)s)",
     )
+    fileio.add_debug(parser)
     return parser
 
 

@@ -179,6 +179,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--whitening", help="parameter mean and std, for weights that carry none (3DDFA_V2)")
     add("--detector", default="auto", help="as for singleImage.py (default: %(default)s)")
     add("--port", type=int, default=7860, help="default: %(default)s")
+    fileio.add_debug(parser)
     return parser
 
 

@@ -6,7 +6,10 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
 
 DEBUG = "SYNERGYNET_DEBUG"  # in the environment: bugs keep their traceback
 
@@ -24,11 +27,16 @@ def one_line(error: BaseException) -> str:
     return " ".join(message.split()) or type(error).__name__
 
 
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """The flag that `run_command` reads."""
+    parser.add_argument("--debug", action="store_true", help="show where a bug happened")
+
+
 def run_command(main: Callable[[Any], int], args: Any) -> int:
     """Run a script's `main(args)`; turn the user's errors into one line on stderr and exit code 2.
 
     Errors of the operating system (read-only folder, full disk) count as the user's. Anything else
-    is a bug: one line too, or with SYNERGYNET_DEBUG set, its traceback.
+    is a bug: one line too, or with --debug, or SYNERGYNET_DEBUG set, its traceback.
     """
     try:
         return main(args)
@@ -42,10 +50,10 @@ def run_command(main: Callable[[Any], int], args: Any) -> int:
         print(f"error: not enough memory ({one_line(error)})", file=sys.stderr)
         return 2
     except Exception as error:
-        if os.environ.get(DEBUG):
+        if os.environ.get(DEBUG) or (hasattr(args, "debug") and args.debug):
             raise
         bug = f"{type(error).__name__}: {one_line(error)}"
-        print(f"error: {bug} (a bug; {DEBUG}=1 shows where)", file=sys.stderr)
+        print(f"error: {bug} (a bug; --debug shows where)", file=sys.stderr)
         return 2
 
 

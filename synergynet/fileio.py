@@ -23,17 +23,16 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
-from synergynet import plain_pickle
+from synergynet import picture_formats, plain_pickle
 from synergynet.errors import InputError as InputError
+from synergynet.errors import add_debug as add_debug
 from synergynet.errors import one_line
 from synergynet.errors import require_at_least as require_at_least
 from synergynet.errors import run_command as run_command
 
-# followed by a segment, or the end; not what coded pixels contain: 0xff itself, restart markers
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
-
 # a compressed file may unpack to so many bytes, and to more only where it is large itself
 MOST_UNPACKED, MOST_RATIO = 2**28, 20
+STAGING = ".staging_"  # of hidden folders that are filled before they are moved
 MAX_STEM_BYTES = 200  # of temporary names, which are longer than their files' by ten: 255 at most
 
 # ---------------------------------------------------------------- readers
@@ -50,40 +49,12 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
 def decode_image(name: str | os.PathLike[str], data: bytes) -> np.ndarray:
     """`read_image` of bytes that are read already; `name` is what errors call them."""
-    if _is_truncated(data):
+    if picture_formats.is_truncated(data):
         raise InputError(f"{name}: the picture is cut off; copy or download it again")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:  # more pixels than OpenCV admits
-        image = None
+    image = picture_formats.decode(data)
     if image is None:
         raise InputError(f"{name}: not a picture that OpenCV can read")
     return image
-
-
-def _is_truncated(data: bytes) -> bool:
-    # libjpeg fills what is missing with grey and libpng with black, both without an error.
-    if data.startswith(b"\xff\xd8"):
-        return not _has_jpeg_end(data)
-    if data.startswith(b"\x89PNG"):
-        at = 8
-        while data[at + 4 : at + 8] not in (b"IEND", b""):
-            at += 12 + int.from_bytes(data[at : at + 4], "big")  # length, name, content, checksum
-        return at + 8 > len(data)
-    return False
-
-
-def _has_jpeg_end(data: bytes) -> bool:
-    """Whether a JPEG's own end marker is there: not one of an embedded thumbnail, and whatever
-    follows it, such as the film of a phone's motion photo.
-    """
-    at = 2
-    while marker := _JPEG_MARKER.search(data, at):
-        if marker[0] == b"\xff\xd9":
-            return True
-        at = marker.end()
-        at += int.from_bytes(data[at : at + 2], "big")  # the segment; coded pixels may follow
-    return False
 
 
 def read_array(
@@ -168,12 +139,13 @@ def max_unpacked(packed: int) -> int:
 
 
 def require_finite(path: str | os.PathLike[str], array: np.ndarray) -> np.ndarray:
-    """The array itself when it holds finite numbers only.
+    """The array itself when it holds numbers only that are finite, also in single precision.
 
     Raises:
         InputError: it holds anything else; names `path`, where the array comes from.
     """
-    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+    largest = np.abs(array).max(initial=0) if array.dtype.kind in "iuf" else math.nan
+    if not largest <= np.finfo(np.float32).max:  # nor is nan
         raise InputError(f"{path}: holds values that are not finite numbers")
     return array
 
@@ -326,9 +298,13 @@ def encode_image(name: str | os.PathLike[str], image: np.ndarray, quality: int =
     """`write_image`'s file as bytes; `name` is its name, for the suffix."""
     suffix = Path(name).suffix
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in (".jpg", ".jpeg") else []
-    ok, data = cv2.imencode(suffix, image, options)
+    try:
+        ok, data = cv2.imencode(suffix, image, options)
+    except cv2.error:  # JPEG ends at 65,535 px a side, WebP at 16,383
+        ok = False
     if not ok:
-        raise InputError(f"{name}: OpenCV cannot write this picture format")
+        height, width = image.shape[:2]
+        raise InputError(f"{name}: OpenCV cannot write {width} x {height} px in this format")
     return data.tobytes()
 
 
@@ -407,7 +383,7 @@ def all_or_nothing(path: str | os.PathLike[str], names: Sequence[str]) -> Iterat
     if existing := [name for name in names if (path / name).exists()]:
         raise InputError(f"{path / existing[0]}: already there; remove it or choose another folder")
     is_new = not path.exists()
-    staging = make_output_folder(path) / f".{uuid.uuid4().hex[:8]}"
+    staging = make_output_folder(path) / f"{STAGING}{uuid.uuid4().hex[:8]}"
     try:
         staging.mkdir()
         yield staging

@@ -7,6 +7,7 @@ import argparse
 from synergynet import __version__
 from synergynet.detection import DETECTORS
 from synergynet.engines import ENGINES
+from synergynet.errors import add_debug
 
 MESHES = ("obj", "ply", "glb")
 
@@ -70,4 +71,5 @@ def get_args_parser(program: str | None = None) -> argparse.ArgumentParser:
     add("-d", "--device", default="auto", help="auto, cpu, cuda or a number (default: %(default)s)")
     add("--morphable", help="3dmm_data folder (default: the checkpoint's)")
     add("--whitening", help="parameter mean and std, for weights that carry none (3DDFA_V2)")
+    add_debug(parser)
     return parser

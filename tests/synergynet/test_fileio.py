@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 from pathlib import Path
@@ -290,6 +291,8 @@ def test_run_command_passes_results_through_and_bugs_if_asked(monkeypatch, capsy
     error = capsys.readouterr().err
     assert error.startswith("error: ZeroDivisionError: division by zero (a bug; ")
     assert error.count("\n") == 1
+    with pytest.raises(ZeroDivisionError):
+        fileio.run_command(lambda _: 1 / 0, argparse.Namespace(debug=True))
     monkeypatch.setenv("SYNERGYNET_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         fileio.run_command(lambda _: 1 / 0, None)
