@@ -23,15 +23,19 @@ import numpy as np
 from synergynet.detection.boxes import Choice
 from synergynet.detection.detectors import Detector, make_detector
 from synergynet.engines.backbone import Engine, make_engine
+from synergynet.errors import InputError
 from synergynet.faces import Faces, concatenate_faces, decode_faces
 from synergynet.geometry.camera import move_params
 from synergynet.geometry.crop import roi_box_from_face_box, square_box_from_landmarks
-from synergynet.geometry.parameters import IMG_SIZE
+from synergynet.geometry.parameters import IMG_SIZE, N_PARAMS
 from synergynet.photos.crops import blacken_border, network_crop
 from synergynet.photos.lying_heads import find_lying_heads
 from synergynet.photos.quarter_turns import turn_back, turns_to_upright
 from synergynet.processes import load_ahead
 from synergynet.weights import Weights, read_weights
+
+FARTHEST_PX = 10_000_000  # that a box may reach beyond a photo
+FACES_AT_ONCE = 64  # through the network, which takes 3 MB for each
 
 
 class SynergyNet:
@@ -169,12 +173,16 @@ class SynergyNet:
                 get the black border that the weights were trained with.
             interpolation: of OpenCV, for the resize to 120 px.
         """
-        crops = np.empty((len(roi_boxes), IMG_SIZE, IMG_SIZE, 3), np.uint8)
-        for crop, index, box in zip(crops, image_index, roi_boxes, strict=True):
-            crop[:] = network_crop(images[index], box, interpolation)
-        if exact:
-            blacken_border(crops, self.weights.border_px)
-        params, doubtful = self._regress(crops)
+        params = np.empty((len(roi_boxes), N_PARAMS), np.float32)
+        doubtful = np.empty(len(roi_boxes), bool)
+        for start in range(0, len(roi_boxes), FACES_AT_ONCE):
+            part = slice(start, start + FACES_AT_ONCE)
+            crops = np.empty((len(roi_boxes[part]), IMG_SIZE, IMG_SIZE, 3), np.uint8)
+            for crop, index, box in zip(crops, image_index[part], roi_boxes[part], strict=True):
+                crop[:] = network_crop(images[index], box, interpolation)
+            if exact:
+                blacken_border(crops, self.weights.border_px)
+            params[part], doubtful[part] = self._regress(crops)
         return decode_faces(self.model, params, roi_boxes, boxes, image_index, doubtful=doubtful)
 
     def _regress(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -185,6 +193,8 @@ class SynergyNet:
         """
         doubtful = np.zeros(len(crops), bool)
         params = self.model.unwhiten(self.engine(crops))
+        if not np.isfinite(params).all():
+            raise InputError(f"{self.weights.path}: the network gives values that are not finite")
         turns = turns_to_upright(params)
         lying = np.flatnonzero(turns)
         if not len(lying):
@@ -220,6 +230,8 @@ class SynergyNet:
 def _check_photos(images: Sequence[np.ndarray]) -> None:
     if isinstance(images, np.ndarray) and images.ndim == 3:
         raise ValueError("expected a list of photos, got one photo; pass [photo]")
+    if not isinstance(images, (Sequence, np.ndarray)) or isinstance(images, (str, bytes)):
+        raise ValueError(f"expected a list of photos, got {type(images).__name__}")
     for image in images:
         if not isinstance(image, np.ndarray):
             raise ValueError(
@@ -236,14 +248,19 @@ def _as_boxes(rows: np.ndarray) -> np.ndarray:
     """Boxes of one image as (n, 5) float64, the score 1 where they have none.
 
     Raises:
-        ValueError: another shape, values that are not finite, or a box without area.
+        ValueError: no such numbers, another shape, or a box without area or far beside any photo.
     """
-    table = np.asarray(rows, np.float64)
+    try:
+        table = np.asarray(rows, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError("boxes are no numbers, expected (n, 4) x0 y0 x1 y1") from None
     if table.size == 0:
         return np.empty((0, 5))
     if table.ndim != 2 or table.shape[1] < 4:
         raise ValueError(f"boxes of shape {table.shape}, expected (n, 4) x0 y0 x1 y1")
     if not np.isfinite(table).all() or (table[:, 2:4] <= table[:, :2]).any():
         raise ValueError("boxes x0 y0 x1 y1 with x1 <= x0, y1 <= y0 or values that are not finite")
+    if np.abs(table[:, :4]).max() > FARTHEST_PX:
+        raise ValueError(f"boxes beside the photo, farther than {FARTHEST_PX:,} px")
     score = table[:, 4] if table.shape[1] > 4 else np.ones(len(table))
     return np.column_stack([table[:, :4], score])

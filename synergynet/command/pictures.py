@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import collections
-import itertools
 import os
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from synergynet import fileio
@@ -20,10 +21,14 @@ from synergynet.command.results import (
     write_files,
     written_files,
 )
+from synergynet.errors import one_line
 from synergynet.faces import Faces
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import OLDER, ResultsFile, Source, rank_and_world_size
 from synergynet.progress import Progress
+
+MOST_PX = 200_000_000  # of pictures in memory: read ahead, and again in a batch; 3 bytes each
+USUAL_PX = 12_000_000  # of a picture that is not read yet
 
 
 def do_pictures(
@@ -71,8 +76,11 @@ def do_pictures(
             if len(faces) and not args.results_only:
                 files = written_files(output, picture.name, len(faces), surface)
                 require_apart(files, sources)
-                write_files(output, picture, photo, faces, surface)
-                fileio.write_json(output / "json" / f"{picture.name}.json", description)
+                try:
+                    write_files(output, picture, photo, faces, surface)
+                    fileio.write_json(output / "json" / f"{picture.name}.json", description)
+                except (fileio.InputError, cv2.error) as error:  # too large for a format, or OpenCV
+                    progress.note(f"{picture.path}: not all is written: {one_line(error)}")
             if picture.path not in done:  # else only files were wanting
                 results.add(description)
     what = "1 face" if n_faces == 1 else f"{n_faces} faces"
@@ -83,14 +91,29 @@ def do_pictures(
 def read_ahead(
     pictures: Sequence[Source], workers: int, count: int
 ) -> Iterator[tuple[Source, Future[np.ndarray]]]:
-    """The pictures with what reading them gives, `count` of them read in advance by threads."""
+    """The pictures with what reading them gives, up to `count` of them read in advance by threads.
+
+    Of large ones, fewer are read in advance: about MOST_PX in all.
+    """
     waiting: collections.deque[tuple[Source, Future[np.ndarray]]] = collections.deque()
+    largest_px = USUAL_PX
     with ThreadPoolExecutor(workers) as pool:
         for picture in pictures:
-            waiting.append((picture, pool.submit(fileio.read_image, picture.path)))
-            if len(waiting) > count:
+            while waiting:
+                known = [_pixels(future) for _, future in waiting if future.done()]
+                largest_px = max([largest_px, *known])
+                expected = sum(known) + (len(waiting) - len(known) + 1) * largest_px
+                if len(waiting) < count and expected <= MOST_PX:
+                    break
                 yield waiting.popleft()
-        yield from waiting
+            waiting.append((picture, pool.submit(fileio.read_image, picture.path)))
+        while waiting:
+            yield waiting.popleft()
+
+
+def _pixels(reading: Future[np.ndarray]) -> int:
+    """Pixels of a picture that has been read; 0 of one that cannot be."""
+    return 0 if reading.exception() else reading.result().size // 3
 
 
 def predict_pictures(
@@ -105,9 +128,9 @@ def predict_pictures(
         net: finds the faces where `boxes` is None.
         reading: from `read_ahead`.
         boxes: (n, 5) of the faces by path or file name of the picture.
-        batch_size: pictures that go through the network together.
+        batch_size: pictures that go through the network together; fewer of large ones.
     """
-    while batch := list(itertools.islice(reading, batch_size)):
+    for batch in _batches(reading, batch_size):
         good: list[tuple[Source, np.ndarray]] = []
         known: list[np.ndarray] = []
         for picture, future in batch:
@@ -121,6 +144,24 @@ def predict_pictures(
         faces = net.predict([photo for _, photo in good], known if boxes is not None else None)
         for index, (picture, photo) in enumerate(good):
             yield picture, (photo, faces.of_image(index))
+
+
+def _batches(
+    reading: Iterator[tuple[Source, Future[np.ndarray]]], batch_size: int
+) -> Iterator[list[tuple[Source, Future[np.ndarray]]]]:
+    """Up to `batch_size` pictures at a time, of MOST_PX in all or one that is larger."""
+    batch: list[tuple[Source, Future[np.ndarray]]] = []
+    held_px = 0
+    for picture, future in reading:
+        futures.wait([future])
+        pixels = _pixels(future)
+        if batch and (len(batch) == batch_size or held_px + pixels > MOST_PX):
+            yield batch
+            batch, held_px = [], 0
+        batch.append((picture, future))
+        held_px += pixels
+    if batch:
+        yield batch
 
 
 def look_up(picture: Source, photo: np.ndarray, boxes: dict[str, np.ndarray]) -> np.ndarray:

@@ -88,6 +88,7 @@ def unwrap_texture(
         texture (size_px, size_px, 3) uint8 BGR, and how visible each of its pixels is in the photo,
         (size_px, size_px) float32 from 0 to 1.
     """
+    image, verts_photo = _around_face(image, verts_photo)
     low = verts_photo.min(axis=1, keepdims=True)
     extent = np.maximum(np.ptp(verts_photo, axis=1, keepdims=True), 1e-6)
     facing = vertex_normals(verts_photo.T * (1, -1, 1), triangles)[:, 2].clip(0, 1)  # cosine
@@ -116,6 +117,18 @@ def unwrap_texture(
     mixed /= np.maximum(own + mirrored, 1e-6)[:, :, None]
     known = visible + mirrored
     return np.round(_fill(mixed, known)).astype(np.uint8), visible
+
+
+def _around_face(image: np.ndarray, verts_photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a photo with a face in it, and the vertices (3, V) there.
+
+    The whole photo may have more rows or columns than OpenCV can map from, 32,767.
+    """
+    size = np.array(image.shape[1::-1])
+    start = (np.floor(verts_photo[:2].min(axis=1)).astype(int) - 1).clip(0, size - 1)
+    end = (np.ceil(verts_photo[:2].max(axis=1)).astype(int) + 2).clip(start + 1, size)
+    part = image[start[1] : end[1], start[0] : end[0]]
+    return part, verts_photo - np.array([*start, 0.0])[:, None]
 
 
 def _rasterize_uv(

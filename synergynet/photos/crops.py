@@ -12,6 +12,8 @@ import numpy as np
 from synergynet.geometry.parameters import IMG_SIZE
 
 PIXEL_MEAN, PIXEL_STD = 127.5, 128.0  # networks see (x - PIXEL_MEAN) / PIXEL_STD
+MOST_CROP_PX = 8192  # of a box's side that is cut out and then resized
+FINE = 4  # px per px of the crop, of larger boxes
 BORDER_PX = 5  # black, of training and benchmark crops
 
 
@@ -46,7 +48,25 @@ def network_crop(
         image, roi_box: as for `cut_out`.
         interpolation: of OpenCV.
     """
+    roi_box = np.asarray(roi_box, np.float64)[:4]
+    if (roi_box[2:] - roi_box[:2]).max() > MOST_CROP_PX:
+        return _crop_of_huge_box(image, roi_box)
     return cv2.resize(cut_out(image, roi_box), (IMG_SIZE, IMG_SIZE), interpolation=interpolation)
+
+
+def _crop_of_huge_box(image: np.ndarray, roi_box: np.ndarray) -> np.ndarray:
+    """`network_crop` of a box that is too large to be cut out before it is resized."""
+    size = np.array(image.shape[1::-1])
+    start = np.floor(roi_box[:2]).clip(0, size - 1).astype(int)
+    end = np.ceil(roi_box[2:]).clip(start + 1, size).astype(int)
+    part = image[start[1] : end[1], start[0] : end[0]]  # what the photo has of it
+    to_crop = IMG_SIZE / (roi_box[2:] - roi_box[:2])  # (2,) crop px per photo px
+    few = np.ceil((end - start) * to_crop * FINE).astype(int)
+    part = cv2.resize(part, few.tolist(), interpolation=cv2.INTER_AREA)
+    scale = to_crop * (end - start) / few  # crop px per px of the part
+    shift = (start - roi_box[:2]) * to_crop + (scale - 1) / 2  # of the middles of pixels
+    matrix = np.column_stack([np.diag(scale), shift])
+    return cv2.warpAffine(part, matrix, (IMG_SIZE, IMG_SIZE), flags=cv2.INTER_LINEAR)
 
 
 def blacken_border(crops: np.ndarray, border_px: int = BORDER_PX) -> np.ndarray:

@@ -39,6 +39,19 @@ def test_network_crop_is_120_px():
     np.testing.assert_array_equal(exact, image[50:170, 30:150])
 
 
+@pytest.mark.parametrize("box", [CLIPPED, [-300, -200, 700, 800], [100, -900, 1400, 400]])
+def test_crops_of_huge_boxes_look_as_if_cut_out_first(monkeypatch, box):
+    y, x = np.mgrid[:450, :600].astype(np.float32)
+    smooth = np.stack([127 + 120 * np.sin(a) for a in (x / 90, y / 70, (x + y) / 120)], axis=2)
+    image = smooth.astype(np.uint8)
+    expected = crops.network_crop(image, np.array(box)).astype(float)
+    monkeypatch.setattr(crops, "MOST_CROP_PX", 100)
+    found = crops.network_crop(image, np.array(box))
+    difference = np.abs(found - expected).max(axis=2)
+    assert np.percentile(difference, 95) < 6  # the photo's edges may be a pixel softer
+    assert difference.mean() < 2
+
+
 @pytest.mark.parametrize("border_px", [0, 5])
 def test_a_border_is_what_the_benchmarks_preset_makes(border_px):
     images = np.random.default_rng(0).integers(1, 256, (2, 120, 120, 3), np.uint8)
