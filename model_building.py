@@ -13,6 +13,7 @@ Source: Wu, Xu, Neumann, "Synergy between 3DMM and 3D Landmarks for Accurate 3D 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import warnings
 import zipfile
@@ -34,6 +35,11 @@ RECIPES = ("released", "paper", "corrected", "backbone")  # of network and loss;
 RESIDUAL_SCALE = 0.05  # refined = landmarks + RESIDUAL_SCALE * refiner output; section 3.2
 BASIS_BUFFERS = ("u", "w_shp", "w_exp", "u_base", "w_shp_base", "w_exp_base")
 WHITENING_BUFFERS = ("param_mean", "param_std")
+# entries of our checkpoints that are read; published ones have `epoch` and `state_dict`
+CHECKPOINT_ENTRIES = {
+    **{"arch": str, "recipe": str, "morphable": dict, "state_dict": dict, "optimizer": dict},
+    **{"epoch": int, "step": int, "versions": dict, "args": dict, "data": str},
+}
 BASIS_TOLERANCE = 1e-5  # relative; sums in another order, not another face model
 
 
@@ -252,6 +258,9 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
         raise fileio.InputError(
             f"{path}: holds a {type(checkpoint).__name__}, not a checkpoint dict"
         )
+    for key, kind in CHECKPOINT_ENTRIES.items():
+        if not isinstance(checkpoint.get(key, kind()), kind):
+            raise fileio.InputError(f"{path}: its entry {key} is no {kind.__name__}; damaged")
     return checkpoint
 
 
@@ -328,9 +337,22 @@ def morphable_hash(checkpoint: dict[str, Any]) -> str | None:
 
 def _plain_state(checkpoint: dict[str, Any], path: str | os.PathLike) -> dict[str, Tensor]:
     state = checkpoint.get("state_dict", checkpoint)
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise fileio.InputError(f"{path}: no state_dict of weights in it")
+    for key, value in state.items():
+        if not _holds_plain_numbers(value):
+            raise fileio.InputError(
+                f"{path}: {key} holds {value.dtype} on {value.device.type}, {value.layout}; "
+                f"expected plain numbers"
+            )
     return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _holds_plain_numbers(value: Tensor) -> bool:
+    is_there = value.layout == torch.strided and value.device.type == "cpu"
+    return is_there and (value.is_floating_point() or value.dtype in (torch.int64, torch.int32))
 
 
 def _from_3ddfa_v2(state: dict[str, Tensor], path: str | os.PathLike) -> dict[str, Tensor]:
@@ -377,8 +399,13 @@ def _check_entries(
             f"{path}: does not fit SynergyNet with arch {arch}: entries {', '.join(faults)}"
         )
     for key in sorted(both):
+        if own[key].is_floating_point() != state[key].is_floating_point():
+            raise fileio.InputError(f"{path}: {key} holds {state[key].dtype}, not {own[key].dtype}")
         if not state[key].isfinite().all():
             raise fileio.InputError(f"{path}: {key} is not finite; the training run had diverged")
+        least = 1e-12 if key == "param_std" else 0 if key.endswith("running_var") else -math.inf
+        if (state[key] < least).any():
+            raise fileio.InputError(f"{path}: {key} holds deviations that cannot be; damaged")
 
 
 def _check_bases(own: dict[str, Tensor], state: dict[str, Tensor], path: str | os.PathLike) -> None:

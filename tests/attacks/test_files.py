@@ -14,11 +14,13 @@ import pickle
 import struct
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import scipy.io
@@ -30,8 +32,14 @@ from synergynet.detection.detectors import read_boxes
 from synergynet.face_model import read_face_model
 from synergynet.matfile import read_mat_array
 from synergynet.morphable_folder import read_whitening
-from utils.data.folders import ROOT
+from synergynet.weights import read_weights
+from utils.data.folders import OPEN_WEIGHTS, ROOT
 from utils.data.mat import read_mat
+from utils.inference.loading import load_model
+from utils.preparation.aflw2000 import read_label
+from utils.preparation.archive import open_zip
+from utils.preparation.labels import read_face_label
+from utils.preparation.own_photos import read_landmarks, read_pts
 
 BOMB = 300_000_000  # bytes, of zeros
 MOST_MEMORY = 100_000_000  # bytes that refusing a file may take, beyond what its imports do
@@ -116,6 +124,65 @@ def read_tri(path: Any) -> np.ndarray:
     return read_mat_array(path, "tri")
 
 
+def label(**changes: Any) -> bytes:
+    """A label of AFLW2000-3D with other arrays."""
+    points = np.random.default_rng(0).uniform(10, 400, (3, 68))
+    whole = {
+        "pt3d_68": points,
+        "Pose_Para": np.ones((1, 7)),
+        "Shape_Para": np.zeros((199, 1)),
+        "Exp_Para": np.zeros((29, 1)),
+    }
+    return mat(**{key: value for key, value in {**whole, **changes}.items() if value is not None})
+
+
+def shipped(**entries: Any) -> Callable[[], bytes]:
+    """The shipped checkpoint with other entries, among them those of its `state`."""
+
+    def make() -> bytes:
+        whole = read_checkpoint(OPEN_WEIGHTS)
+        state = whole["state_dict"] | entries.pop("state", {})
+        return checkpoint(whole | {"state_dict": state} | entries)
+
+    return make
+
+
+def zipped(*names: str, content: bytes = b"x", mode: int = 0, size: int | None = None) -> bytes:
+    file = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")  # about names that are there already
+        for name in names:
+            member = zipfile.ZipInfo(name)
+            member.external_attr, member.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(member, bytes(size) if size else content)
+    return file.getvalue()
+
+
+def encrypted(data: bytes) -> bytes:
+    """A zip whose members say that they need a password."""
+    at = data.index(b"PK\x01\x02") + 8
+    return data[:6] + b"\x01" + data[7:at] + b"\x01" + data[at + 1 :]
+
+
+def picture(suffix: str, cut: slice = slice(None)) -> bytes:
+    """A small picture's bytes, or a part of them."""
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
+    return cv2.imencode(suffix, noise)[1].tobytes()[cut]
+
+
+def pts(count: int = 68, end: str = "}", number: str = "1.5 2.5") -> bytes:
+    return ("version: 1\nn_points: 68\n{\n" + f"{number}\n" * count + end).encode()
+
+
+def read_csv_points(path: Any) -> Any:
+    return read_landmarks(Path(path).rename(f"{path}.csv"), ["a.jpg"])
+
+
+def read_json_points(path: Any) -> Any:
+    return read_landmarks(Path(path).rename(f"{path}.json"), ["a.jpg"])
+
+
+BN = "module.I2P.backbone.features.1.conv.0.1.weight"  # (32,)
 WEIGHTS = checkpoint({"state_dict": {"w": torch.arange(4000.0)}})
 WHITENING = {"param_mean": np.zeros(62), "param_std": np.ones(62)}
 HEADER = "{{'descr': {}, 'fortran_order': False, 'shape': {}}}"
@@ -223,6 +290,110 @@ CASES: list[tuple[str, Callable, bytes | Callable[[], bytes]]] = [
     ("mat that is cut off", read_mat, mat(a=np.zeros((9, 9)))[:-9]),
     ("mat of 300 MB of zeros", read_mat, lambda: mat(a=np.zeros(BOMB, np.uint8))),
     ("mat with random bytes", read_mat, b"MATLAB 5.0".ljust(126) + b"IM" + bytes(range(200))),
+    ("label without points", read_label, label(pt3d_68=None)),
+    ("label without pose", read_label, label(Pose_Para=None)),
+    ("label of 67 points", read_label, label(pt3d_68=np.ones((3, 67)))),
+    ("label of points lying down", read_label, label(pt3d_68=np.ones((68, 3)))),
+    ("label of complex points", read_label, label(pt3d_68=np.ones((3, 68), complex))),
+    ("label of points in text", read_label, label(pt3d_68=np.full((3, 68), "x"))),
+    ("label of points that are objects", read_label, label(pt3d_68=np.full((3, 68), {"a": 1}, object))),
+    ("label of points with nan", read_label, label(pt3d_68=np.full((3, 68), np.nan))),
+    ("label of points beyond floats", read_label, label(pt3d_68=np.full((3, 68), 1e300))),
+    ("label of a structure", read_label, label(pt3d_68={"a": 1})),
+    ("label of a complex pose", read_label, label(Pose_Para=np.ones(7, complex))),
+    ("label of a pose in text", read_label, label(Pose_Para=np.full((1, 7), "x"))),
+    ("label of a pose of 6", read_label, label(Pose_Para=np.ones((1, 6)))),
+    ("label of an infinite pose", read_label, label(Pose_Para=np.full((1, 7), np.inf))),
+    ("fit without a shape", read_face_label, label(Shape_Para=None)),
+    ("fit of a short shape", read_face_label, label(Shape_Para=np.zeros((39, 1)))),
+    ("fit of a shape in text", read_face_label, label(Shape_Para="shape")),
+    ("fit of a complex shape", read_face_label, label(Shape_Para=np.ones((199, 1), complex))),
+    ("fit of a shape with nan", read_face_label, label(Shape_Para=np.full((199, 1), np.nan))),
+    ("fit of a short expression", read_face_label, label(Exp_Para=np.zeros((9, 1)))),
+    ("fit of an expression of objects", read_face_label, label(Exp_Para=np.full((29, 1), {"a": 1}, object))),
+    ("fit of scale 0", read_face_label, label(Pose_Para=np.zeros((1, 7)))),
+    ("fit of a negative scale", read_face_label, label(Pose_Para=-np.ones((1, 7)))),
+    ("fit of complex points", read_face_label, label(pt3d_68=np.ones((3, 68), complex))),
+    ("weights of whole numbers", load_model, shipped(state={BN: torch.ones(32, dtype=torch.int64)})),
+    ("weights of 8 bits", load_model, shipped(state={BN: torch.ones(32, dtype=torch.int8)})),
+    ("weights of truths", load_model, shipped(state={BN: torch.ones(32, dtype=torch.bool)})),
+    ("complex weights", load_model, shipped(state={BN: torch.ones(32, dtype=torch.complex64)})),
+    ("sparse weights", load_model, shipped(state={BN: torch.ones(32).to_sparse()})),
+    ("weights without numbers", load_model, shipped(state={BN: torch.ones(32, device="meta")})),
+    ("quantised weights", load_model, shipped(state={BN: torch.quantize_per_tensor(torch.ones(32), 0.1, 0, torch.qint8)})),
+    ("weights with nan", load_model, shipped(state={BN: torch.full((32,), torch.nan)})),
+    ("infinite weights", load_model, shipped(state={BN: torch.full((32,), torch.inf)})),
+    ("weights of another shape", load_model, shipped(state={BN: torch.ones(31)})),
+    ("weights that are a scalar", load_model, shipped(state={BN: torch.tensor(1.0)})),
+    ("weights that are text", load_model, shipped(state={BN: "text"})),
+    ("weights that are a list", load_model, shipped(state={BN: [1.0] * 32})),
+    ("weights that nobody knows", load_model, shipped(state={"module.more": torch.ones(3)})),
+    ("weights named by a number", load_model, shipped(state={7: torch.ones(3)})),
+    ("whitening of 0 in weights", load_model, shipped(state={"module.param_std": torch.zeros(62)})),
+    ("negative whitening in weights", load_model, shipped(state={"module.param_std": -torch.ones(62)})),
+    ("negative variance in weights", load_model, shipped(state={"module.I2P.backbone.features.0.1.running_var": -torch.ones(32)})),
+    ("arch that is a number", load_model, shipped(arch=3)),
+    ("arch that is nothing", load_model, shipped(arch=None)),
+    ("arch that is a list", load_model, shipped(arch=["mobilenet_v2"])),
+    ("recipe that is a number", load_model, shipped(recipe=3)),
+    ("face model that is text", load_model, shipped(morphable="open")),
+    ("state that is a list", load_model, shipped(state_dict=[1])),
+    ("state that is empty", load_model, shipped(state_dict={})),
+    ("optimiser that is a number", load_model, shipped(optimizer=1)),
+    ("epoch that is text", load_model, shipped(epoch="two")),
+    ("step that is a fraction", load_model, shipped(step=1.5)),
+    ("flags that are a list", load_model, shipped(args=[1])),
+    ("zip that leads up", open_zip, zipped("../a.jpg")),
+    ("zip that leads up in the middle", open_zip, zipped("a/../../b.jpg")),
+    ("zip with a root", open_zip, zipped("/etc/a.jpg")),
+    ("zip with a drive", open_zip, zipped("C:\\a.jpg")),
+    ("zip that leads up backwards", open_zip, zipped("..\\a.jpg")),
+    ("zip with a link", open_zip, zipped("a.jpg", mode=0o120777)),
+    ("zip with a name twice", open_zip, zipped("a.jpg", "a.jpg")),
+    ("zip of 300 MB", open_zip, lambda: zipped("a.jpg", size=BOMB)),
+    ("zip with a password", open_zip, encrypted(zipped("a.jpg"))),
+    ("zip that is cut off", open_zip, zipped("a.jpg")[:-5]),
+    ("zip that is empty", open_zip, b""),
+    ("zip that is text", open_zip, b"not a zip"),
+    ("points of 67", read_pts, pts(67)),
+    ("points of 69", read_pts, pts(69)),
+    ("points without an end", read_pts, pts(end="")),
+    ("points of one number", read_pts, pts(number="1")),
+    ("points of three numbers and text", read_pts, pts(number="1 2 x")),
+    ("points with nan", read_pts, pts(number="nan 1")),
+    ("points beyond floats", read_pts, pts(number="1e999 1")),
+    ("points that are a picture", read_pts, picture(".png")),
+    ("empty points", read_pts, b""),
+    ("table of 135 numbers", read_csv_points, b"a.jpg" + b",1" * 135),
+    ("table of text", read_csv_points, b"a.jpg" + b",x" * 136),
+    ("table with nan", read_csv_points, b"a.jpg" + b",nan" * 136),
+    ("table without the photo", read_csv_points, b"b.jpg" + b",1" * 136),
+    ("empty table", read_csv_points, b""),
+    ("table that is a picture", read_csv_points, picture(".png")),
+    ("json points that are a list", read_json_points, b"[[1, 2]]"),
+    ("json points of one number", read_json_points, b'{"a.jpg": 3}'),
+    ("json points of text", read_json_points, b'{"a.jpg": ["x", "y"]}'),
+    ("json points of null", read_json_points, b'{"a.jpg": null}'),
+    ("png that is cut off", fileio.read_image, picture(".png", slice(-20))),
+    ("png without its middle", fileio.read_image, picture(".png", slice(60))),
+    ("jpeg without its end", fileio.read_image, picture(".jpg", slice(-2))),
+    ("jpeg without its half", fileio.read_image, picture(".jpg", slice(400))),
+    ("webp that is cut off", fileio.read_image, picture(".webp", slice(40))),
+    ("tiff that is cut off", fileio.read_image, picture(".tiff", slice(100))),
+    ("tiff of its first word", fileio.read_image, b"II*\0"),
+    ("bmp that is cut off", fileio.read_image, picture(".bmp", slice(60))),
+    ("bmp of its header", fileio.read_image, picture(".bmp", slice(54))),
+    ("ppm that is cut off", fileio.read_image, picture(".ppm", slice(30))),
+    ("avif of its first box", fileio.read_image, b"\0\0\0 ftypavif" + bytes(20)),
+    ("avif of boxes without end", fileio.read_image, b"\0\0\0 ftypavif" + b"\0\0\0\x08meta" * 400),
+    ("gif of its header", fileio.read_image, b"GIF89a" + bytes(4)),
+    ("picture of zeros", fileio.read_image, bytes(500)),
+    ("picture that is a zip", fileio.read_image, zipped("a.jpg")),
+    ("picture that is a pickle", fileio.read_image, pickle.dumps([1, 2, 3])),
+    ("heic", fileio.read_image, b"\0\0\0\x18ftypheic" + bytes(40)),
+    ("runtime weights that are text", read_weights, b"weights"),
+    ("runtime weights that are empty", read_weights, b""),
+    ("runtime weights that are a checkpoint", read_weights, WEIGHTS),
     ("triangles of another name", read_tri, mat(a=np.zeros((3, 9)))),
     ("triangles of texts", read_tri, mat(tri="text")),
     ("triangles that are cut off", read_tri, mat(tri=np.zeros((3, 9)))[:-9]),

@@ -66,7 +66,15 @@ class Prediction:
 
     @classmethod
     def of_params(cls, params: Tensor, landmarks: np.ndarray) -> Prediction:
-        """Pose by both decodings from real parameters (B, 62)."""
+        """Pose by both decodings from real parameters (B, 62).
+
+        Raises:
+            InputError: they, or the landmarks, are not finite.
+        """
+        if not (params.isfinite().all() and np.isfinite(landmarks).all()):
+            raise fileio.InputError(
+                "predictions that are not finite: the weights have diverged, or the file is damaged"
+            )
         _, rotation, _ = decompose_camera(params[:, :12].reshape(-1, 3, 4))
         published, exact = (decode_pose(params, method) for method in ("published", "exact"))
         return cls(landmarks, rotation, published, exact, params)

@@ -46,10 +46,11 @@ def find_faces(source: str | os.PathLike) -> list[FaceFile]:
         InputError: nothing there, a picture or label lacks the other, or two would share a name.
     """
     files: dict[PurePosixPath, dict[str, str]] = {}
-    for path in map(PurePosixPath, _list_files(Path(source))):
+    for name in _list_files(Path(source)):
+        path = PurePosixPath(name)
         if path.suffix.lower() in (*PICTURES, ".mat") and not _is_ignored(path):
             kind = "label" if path.suffix.lower() == ".mat" else "picture"
-            files.setdefault(path.with_suffix(""), {})[kind] = str(path)
+            files.setdefault(path.with_suffix(""), {})[kind] = name  # zips may have ./ before it
     faces = {}
     for stem, found in files.items():
         for kind, suffix in (("label", ".mat"), ("picture", ".jpg")):
