@@ -1,0 +1,66 @@
+/**
+ * From a picture and a box to a face: what `SynergyNet.predict` does in Python.
+ *
+ *     const aligner = new Aligner(faceModel, network);
+ *     const face = await aligner.find(picture, box, 1);
+ *     face.landmarks; // (204,) photo px, interleaved x y z, y down
+ */
+
+import { cropToPhoto, roiBoxFromFaceBox, squareBoxFromLandmarks } from "./crop.js";
+import { blackenBorder, networkCrop, networkInput } from "./crops.js";
+import { decodePose, turnCrop, turnParamsBack, turnsToUpright } from "./pose.js";
+
+export class Aligner {
+  /**
+   * @param {FaceModel} model
+   * @param network from (3 * 120 * 120) float32 to a promise of (62,) whitened parameters.
+   */
+  constructor(model, network) {
+    Object.assign(this, { model, network });
+  }
+
+  /**
+   * The face in a crop box.
+   *
+   * @param exact whether the box was cut around landmarks, as the training's were: such crops have
+   *   the black border that the network was trained with.
+   * @returns `roiBox`, `exact`, `params` (62,), `landmarks` (204,) in photo px, `pose` in degrees.
+   */
+  async look(picture, roiBox, exact) {
+    const crop = networkCrop(picture, roiBox);
+    if (exact) blackenBorder(crop, this.model.borderPx);
+    const params = await this._regress(crop);
+    const landmarks = cropToPhoto(this.model.landmarks(params), roiBox);
+    return { roiBox, exact, params, landmarks, pose: decodePose(params) };
+  }
+
+  /** Look again, at the crop around the landmarks of an earlier look. */
+  lookAround(picture, landmarks) {
+    return this.look(picture, squareBoxFromLandmarks(landmarks), true);
+  }
+
+  /**
+   * The face in a box around it; `refinements` is how many times it is looked at again. One is what
+   * `refine_crop` does in Python.
+   */
+  async find(picture, faceBox, refinements) {
+    let face = await this.look(picture, roiBoxFromFaceBox(faceBox), false);
+    for (let i = 0; i < refinements; i++) face = await this.lookAround(picture, face.landmarks);
+    return face;
+  }
+
+  /** The dense face in photo px, (3V,) float32. */
+  vertices(face) {
+    return cropToPhoto(this.model.vertices(face.params), face.roiBox);
+  }
+
+  /** Real parameters of a crop; heads that lie are looked at again upright, as in Python. */
+  async _regress(crop) {
+    const see = async (pixels) => this.model.unwhiten(await this.network(networkInput(pixels)));
+    const params = await see(crop);
+    const turns = turnsToUpright(params);
+    if (!turns) return params;
+    const upright = await see(turnCrop(crop, turns));
+    return turnsToUpright(upright) ? params : turnParamsBack(upright, turns);
+  }
+}
