@@ -6,9 +6,12 @@
  *     face.landmarks; // (204,) photo px, interleaved x y z, y down
  */
 
-import { cropToPhoto, roiBoxFromFaceBox, squareBoxFromLandmarks } from "./crop.js";
+import { cropToPhoto, roiBoxFromFaceBox, roundHalfEven, squareBoxFromLandmarks } from "./crop.js";
 import { blackenBorder, networkCrop, networkInput } from "./crops.js";
 import { decodePose, turnCrop, turnParamsBack, turnsToUpright } from "./pose.js";
+
+// crops of `unsteadiness`, in sides of the face's own crop
+const MOVED = [{ x: 0.12, y: 0.08, scale: 1 }, { x: -0.12, y: -0.08, scale: 1.15 }];
 
 export class Aligner {
   /**
@@ -49,6 +52,24 @@ export class Aligner {
     return face;
   }
 
+  /**
+   * How far the landmarks move when the crop is moved, as a share of its side: the network settles
+   * on a face that is there, and wanders where there is none. Two looks.
+   */
+  async unsteadiness(picture, face) {
+    const [sx, sy, ex, ey] = squareBoxFromLandmarks(face.landmarks);
+    const side = ex - sx;
+    let sum = 0;
+    for (const { x, y, scale } of MOVED) {
+      const half = (side * scale) / 2;
+      const [centreX, centreY] = [(sx + ex) / 2 + x * side, (sy + ey) / 2 + y * side];
+      const box = [centreX - half, centreY - half, centreX + half, centreY + half];
+      const { landmarks } = await this.look(picture, box.map(roundHalfEven), true);
+      sum += meanDistance(landmarks, face.landmarks) / side;
+    }
+    return sum / MOVED.length;
+  }
+
   /** The dense face in photo px, (3V,) float32. */
   vertices(face) {
     return cropToPhoto(this.model.vertices(face.params), face.roiBox);
@@ -63,4 +84,11 @@ export class Aligner {
     const upright = await see(turnCrop(crop, turns));
     return turnsToUpright(upright) ? params : turnParamsBack(upright, turns);
   }
+}
+
+/** Mean distance of landmarks in the picture. */
+function meanDistance(a, b) {
+  let sum = 0;
+  for (let i = 0; i < a.length; i += 3) sum += Math.hypot(a[i] - b[i], a[i + 1] - b[i + 1]);
+  return sum / (a.length / 3);
 }
