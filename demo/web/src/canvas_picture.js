@@ -15,9 +15,13 @@ export class CanvasPicture {
     this._context.imageSmoothingQuality = "high";
   }
 
-  /** The picture of a file, upright as its EXIF data say, its colours as they are stored. */
-  static async read(file) {
-    const bitmap = await createImageBitmap(file, {
+  /**
+   * The picture of a file, upright as its EXIF data say, its colours as they are stored.
+   *
+   * @param part [left, top, width, height] to take of it; all of it where that is left out.
+   */
+  static async read(file, part = []) {
+    const bitmap = await createImageBitmap(file, ...part, {
       imageOrientation: "from-image",
       colorSpaceConversion: "none",
       premultiplyAlpha: "none",
@@ -30,6 +34,15 @@ export class CanvasPicture {
 
   draw(source) {
     this._context.drawImage(source, 0, 0, this.width, this.height);
+  }
+
+  /** A copy whose longer side is so long at most; itself where it is no longer. */
+  reduced(longestPx) {
+    const scale = longestPx / Math.max(this.width, this.height);
+    if (scale >= 1) return this;
+    const copy = new CanvasPicture(Math.round(this.width * scale), Math.round(this.height * scale));
+    copy.draw(this.canvas);
+    return copy;
   }
 
   /** RGBA bytes of a part that lies inside. */

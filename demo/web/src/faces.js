@@ -54,9 +54,10 @@ export class Aligner {
 
   /**
    * How far the landmarks move when the crop is moved, as a share of its side: the network settles
-   * on a face that is there, and wanders where there is none. Two looks.
+   * on a face that is there, and wanders where there is none. Two looks; one where that tells already
+   * that it is above `most`.
    */
-  async unsteadiness(picture, face) {
+  async unsteadiness(picture, face, most = Infinity) {
     const [sx, sy, ex, ey] = squareBoxFromLandmarks(face.landmarks);
     const side = ex - sx;
     let sum = 0;
@@ -65,9 +66,10 @@ export class Aligner {
       const [centreX, centreY] = [(sx + ex) / 2 + x * side, (sy + ey) / 2 + y * side];
       const box = [centreX - half, centreY - half, centreX + half, centreY + half];
       const { landmarks } = await this.look(picture, box.map(roundHalfEven), true);
-      sum += meanDistance(landmarks, face.landmarks) / side;
+      sum += meanDistance(landmarks, face.landmarks) / side / MOVED.length;
+      if (sum > most) break;
     }
-    return sum / MOVED.length;
+    return sum;
   }
 
   /** The dense face in photo px, (3V,) float32. */

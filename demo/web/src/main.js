@@ -12,11 +12,14 @@ import { Tracker, search } from "./tracking.js";
 import { Webcam } from "./webcam.js";
 
 const REFINEMENTS = 1; // of photos, as `synergynet --refine-crop`
+const EXAMPLE = { name: "example.jpg", part: [720, 0, 480, 240], square: [28, 144, 108, 224] };
 const HINTS = {
+  loaded: "Choose a photo, or use the webcam. Both stay on this device.",
   searching: "Looking for a face …",
   found: "Another face? Drag a square around it, from brow to chin.",
   unsure: "No face for certain. Drag a square around one, from brow to chin.",
   dragged: "Drag again, or tap to move the square.",
+  example: "None of these people exists. Drag a square around another face, from brow to chin.",
   waiting: "No face yet: look into the camera, or drag a square around a face.",
   following: "Lost? Drag a square around the face.",
 };
@@ -34,20 +37,27 @@ let job = 0; // the latest; older ones stop
 
 async function usePhoto(file, name) {
   const mine = begin();
-  try {
-    const picture = await CanvasPicture.read(file);
-    if (mine !== job) return;
-    present({ name, picture, face: null, square: null });
-  } catch {
-    return say(`${name}: not a picture that this browser can read`, true);
-  }
-  say(HINTS.searching);
-  const { picture } = shown;
-  await nextPaint();
-  const found = await search(aligner, picture, () => mine !== job);
+  const picture = await CanvasPicture.read(file).catch(() => null);
+  if (mine !== job) return;
+  if (!picture) return say(`${name}: not a picture that this browser can read`, true);
+  present({ name, picture, face: null, square: null });
+  const found = await search(aligner, picture, async (share) => {
+    say(`${HINTS.searching} ${Math.round(100 * share)} %`);
+    await nextTask();
+    return mine === job;
+  });
   if (!found || mine !== job) return;
-  present({ name, picture, face: found.face, square: found.square });
+  present({ name, picture, face: found.face, square: null });
   say(found.isSure ? HINTS.found : HINTS.unsure);
+}
+
+async function useExample() {
+  begin();
+  const response = await fetch(EXAMPLE.name);
+  const picture = await CanvasPicture.read(await response.blob(), EXAMPLE.part);
+  present({ name: EXAMPLE.name, picture, face: null, square: null });
+  await useSquare(EXAMPLE.square);
+  say(HINTS.example);
 }
 
 /** The user dragged a square around a face. */
@@ -77,7 +87,7 @@ async function useWebcam() {
   if (mine !== job) return opened.close();
   webcam = opened;
   tracker = new Tracker(aligner);
-  element("webcam").textContent = "Stop the webcam";
+  element("webcam").textContent = "Stop webcam";
   const rate = new FrameRate();
   for await (const picture of opened.frames()) {
     const start = performance.now();
@@ -97,7 +107,7 @@ async function useWebcam() {
 function begin() {
   webcam?.close();
   webcam = tracker = null;
-  element("webcam").textContent = "Use the webcam";
+  element("webcam").textContent = "Use webcam";
   element("rate").textContent = element("took").textContent = "–";
   return ++job;
 }
@@ -122,8 +132,9 @@ function say(text, isError = false) {
   hint.classList.toggle("error", isError);
 }
 
-function nextPaint() {
-  return new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+/** Let the browser draw and answer the user. */
+function nextTask() {
+  return new Promise((resolve) => setTimeout(resolve));
 }
 
 function connect() {
@@ -137,10 +148,7 @@ function connect() {
     begin();
     say("Stopped.");
   });
-  element("example").addEventListener("click", async () => {
-    const response = await fetch("example.jpg");
-    usePhoto(await response.blob(), "example.jpg");
-  });
+  element("example").addEventListener("click", useExample);
   element("save").addEventListener("click", () => {
     const { name, picture, face, square } = shown;
     const numbers = describe(name, picture, face, square);
@@ -187,7 +195,7 @@ async function main() {
   }
   document.querySelectorAll(".start").forEach((button) => button.removeAttribute("disabled"));
   document.body.classList.add("ready");
-  say("Choose a photo, or use the webcam. Both stay on this device.");
+  say(HINTS.loaded);
 }
 
 // for tests, and for programs around the page: what is shown now, with the picture's own pixels

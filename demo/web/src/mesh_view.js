@@ -38,7 +38,7 @@ export class MeshView {
     this.mesh = new Mesh(this.geometry, this.materials.photo);
     this.mesh.visible = false;
     this.group = new Group().add(this.mesh);
-    this.scene = new Scene().add(this.group, new AmbientLight(0xffffff, 0.9), light());
+    this.scene = new Scene().add(this.group, new AmbientLight(0xffffff, 0.45), light());
     this._turn = { x: 0, y: 0 };
     this._turnWhereDragged();
     this._loop = this._loop.bind(this);
@@ -150,7 +150,7 @@ export class MeshView {
 }
 
 function light() {
-  const lamp = new DirectionalLight(0xffffff, 2.2);
+  const lamp = new DirectionalLight(0xffffff, 2.1);
   lamp.position.set(-0.249, 0.449, 0.858); // over the viewer's left shoulder
   return lamp;
 }

@@ -4,9 +4,9 @@
 
 import { tightBox } from "./crop.js";
 
-const WINDOW_MS = 1000;
+const WINDOW_MS = 2000;
 
-/** Frames a second, over the last second. */
+/** Frames a second, over the last two seconds. */
 export class FrameRate {
   constructor() {
     this._times = [];
@@ -17,7 +17,7 @@ export class FrameRate {
     this._times.push(milliseconds);
     while (milliseconds - this._times[0] > WINDOW_MS) this._times.shift();
     const count = this._times.length - 1;
-    return count < 2 ? null : (1000 * count) / (milliseconds - this._times[0]);
+    return count < 1 ? null : (1000 * count) / (milliseconds - this._times[0]);
   }
 }
 

@@ -96,7 +96,7 @@ export class Stage {
     this._cancel();
     if (dragged && dragged[2] - dragged[0] >= LEAST_DRAG * Math.min(width, height)) {
       this._onSquare(dragged);
-    } else if (this.content.square) { // a tap moves the square
+    } else if (this.content.square) { // a tap moves it
       const half = (this.content.square[2] - this.content.square[0]) / 2;
       this._onSquare([x - half, y - half, x + half, y + half]);
     }
