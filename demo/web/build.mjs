@@ -3,11 +3,13 @@
  *
  *     npm ci && npm run build
  *
- * The network and the WebAssembly that runs it are stored compressed; the page unpacks them, so that
- * any server of plain files will do.
+ * The network and the WebAssembly that runs it are stored compressed; the page unpacks them, so
+ * that any server of plain files will do.
  */
 
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";

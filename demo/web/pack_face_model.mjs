@@ -13,7 +13,10 @@ import { inflateRawSync } from "node:zlib";
 const MOST_INT16 = 32767;
 const KINDS = { "<f4": Float32Array, "<i4": Int32Array, "|u1": Uint8Array };
 const NAMES = new Map([
-  [Float32Array, "float32"], [Int16Array, "int16"], [Uint16Array, "uint16"], [Uint32Array, "uint32"],
+  [Float32Array, "float32"],
+  [Int16Array, "int16"],
+  [Uint16Array, "uint16"],
+  [Uint32Array, "uint32"],
 ]);
 
 /** @returns {{facts: object, bytes: Uint8Array}} of face_model.json and face_model.bin. */
@@ -45,8 +48,9 @@ function beside(a, b) {
   const columns = a.columns + b.columns;
   const values = new Float32Array(a.values.length + b.values.length);
   for (let row = 0; row < values.length / columns; row++) {
-    values.set(a.values.subarray(row * a.columns, (row + 1) * a.columns), row * columns);
-    values.set(b.values.subarray(row * b.columns, (row + 1) * b.columns), row * columns + a.columns);
+    const rowOf = (m) => m.values.subarray(row * m.columns, (row + 1) * m.columns);
+    values.set(rowOf(a), row * columns);
+    values.set(rowOf(b), row * columns + a.columns);
   }
   return { values, columns };
 }
@@ -56,8 +60,8 @@ function quantise({ values, columns }) {
   values.forEach((value, i) => {
     scales[i % columns] = Math.max(scales[i % columns], Math.abs(value) / MOST_INT16);
   });
-  const integers = Int16Array.from(values, (value, i) => Math.round(value / (scales[i % columns] || 1)));
-  return { scales, integers };
+  const round = (value, i) => Math.round(value / (scales[i % columns] || 1));
+  return { scales, integers: Int16Array.from(values, round) };
 }
 
 /** Arrays one after another, each at a multiple of 4 bytes, and where they are. */
@@ -104,7 +108,7 @@ function readNpy(bytes, name) {
   const header = bytes.toString("latin1", 0, start);
   const kind = KINDS[/'descr': '([^']*)'/.exec(header)?.[1]];
   if (!kind || /'fortran_order': True/.test(header)) throw new Error(`${name}: ${header}`);
-  const shape = /'shape': \(([^)]*)\)/.exec(header)[1].split(",").filter((s) => s.trim()).map(Number);
+  const shape = /'shape': \(([^)]*)\)/.exec(header)[1].match(/\d+/g)?.map(Number) ?? [];
   const content = Uint8Array.from(bytes.subarray(start)); // a copy, which is aligned
   return { values: new kind(content.buffer), columns: shape[1] ?? 1 };
 }

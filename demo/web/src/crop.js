@@ -1,8 +1,8 @@
 /**
  * Crop boxes, and the map from crop to photo: `synergynet/geometry/crop.py`, in JavaScript.
  *
- * Boxes are [sx, sy, ex, ey] in photo px. Points are interleaved, x0 y0 z0 x1 ..., y down, z towards
- * the camera.
+ * Boxes are [sx, sy, ex, ey] in photo px. Points are interleaved, x0 y0 z0 x1 ..., y down, z
+ * towards the camera.
  */
 
 export const IMG_SIZE = 120; // side of the network's crop, px

@@ -102,7 +102,7 @@ function drawPoseBox(context, points, rotation, unit) {
   const margin = BOX_MARGIN * Math.max(...high.map((value, axis) => value - low[axis]));
   const corner = (i, j, k) => {
     const ends = [i, j, k].map((end, axis) => (end ? high[axis] + margin : low[axis] - margin));
-    const [x, y] = rotation.map((row) => row.reduce((sum, value, axis) => sum + value * ends[axis], 0));
+    const [x, y] = rotation.map((row) => row[0] * ends[0] + row[1] * ends[1] + row[2] * ends[2]);
     return [x, -y];
   };
   const around = [[0, 0], [1, 0], [1, 1], [0, 1]];

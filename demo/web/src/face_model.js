@@ -2,14 +2,19 @@
  * The linear 3D face that the 62 numbers move: `synergynet/face_model.py`, in JavaScript.
  *
  * `build.mjs` makes the two files that it is read from: face_model.json says what lies where in
- * face_model.bin. Landmarks have their own rows in float32; those of all vertices have 16 bits, with
- * a scale for each column, which is exact to 0.001 px of the crop.
+ * face_model.bin. Landmarks have their own rows in float32; those of all vertices have 16 bits,
+ * with a scale for each column, which is exact to 0.001 px of the crop.
  */
 
 import { IMG_SIZE } from "./crop.js";
 
 const N_POSE = 12;
-const KINDS = { float32: Float32Array, int16: Int16Array, uint16: Uint16Array, uint32: Uint32Array };
+const KINDS = {
+  float32: Float32Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  uint32: Uint32Array,
+};
 
 export class FaceModel {
   /**

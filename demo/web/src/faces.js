@@ -54,8 +54,8 @@ export class Aligner {
 
   /**
    * How far the landmarks move when the crop is moved, as a share of its side: the network settles
-   * on a face that is there, and wanders where there is none. Two looks; one where that tells already
-   * that it is above `most`.
+   * on a face that is there, and wanders where there is none. Two looks; one where that tells
+   * already that it is above `most`.
    */
   async unsteadiness(picture, face, most = Infinity) {
     const [sx, sy, ex, ey] = squareBoxFromLandmarks(face.landmarks);

@@ -118,7 +118,8 @@ function present(content) {
   document.body.classList.add("started");
   stage.show({ ...content, source: picture.canvas });
   for (const name of ["yaw", "pitch", "roll"]) {
-    element(name).textContent = face ? `${face.pose[name].toFixed(1)}°`.replace("-", "−") : "–";
+    const angle = face && `${face.pose[name].toFixed(1)}°`.replace("-", "−");
+    element(name).textContent = angle ?? "–";
   }
   element("save").disabled = !face;
   if (!meshView) return;

@@ -23,7 +23,8 @@ export class FrameRate {
 
 /** A face as plain numbers, named as in the JSON that `synergynet photo.jpg` writes. */
 export function describe(name, picture, face, square) {
-  const rounded = (values, decimals) => Array.from(values, (value) => Number(value.toFixed(decimals)));
+  const rounded = (values, decimals) =>
+    Array.from(values, (value) => Number(value.toFixed(decimals)));
   const { yaw, pitch, roll } = face.pose;
   const [a, b, c] = rounded([yaw, pitch, roll], 3);
   const points = Array.from({ length: 68 }, (_, i) => face.landmarks.slice(3 * i, 3 * i + 3));

@@ -1,8 +1,9 @@
 /**
- * The camera of a face and its angles: `synergynet/geometry/camera.py` and `pose.py`, in JavaScript.
+ * The camera of a face and its angles, and crops of lying heads: `synergynet/geometry/camera.py`,
+ * `pose.py` and `synergynet/photos/quarter_turns.py`, in JavaScript.
  *
- * A camera is the first 12 of the 62 real parameters: the rows of [s R | t], from the model frame to
- * the crop, y up. Angles are those of 300W-LP: R = Rx(pitch) Ry(yaw) Rz(roll), in degrees.
+ * A camera is the first 12 of the 62 real parameters: the rows of [s R | t], from the model frame
+ * to the crop, y up. Angles are those of 300W-LP: R = Rx(pitch) Ry(yaw) Rz(roll), in degrees.
  */
 
 import { IMG_SIZE } from "./crop.js";

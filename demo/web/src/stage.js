@@ -27,8 +27,8 @@ export class Stage {
   /**
    * Show a picture and what was found in it.
    *
-   * @param content `source` is anything that `drawImage` takes; `picture` has its size; `face` may be
-   *   null; `square` is the user's, or null; `mirrored` shows all of it as in a mirror.
+   * @param content `source` is anything that `drawImage` takes; `picture` has its size; `face` may
+   *   be null; `square` is the user's, or null; `mirrored` shows all of it as in a mirror.
    */
   show(content) {
     this.content = content;

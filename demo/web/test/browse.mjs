@@ -3,9 +3,9 @@
  *
  *     node browse.mjs FOLDER
  *
- * FOLDER/request.json: `photo` and `film` (.y4m), files; `square` [x0, y0, x1, y1] to drag around the
- * photo's face; `chromium`, its path; `frames`, snapshots of the webcam to take. Writes
- * FOLDER/answer.json and screenshots.
+ * FOLDER/request.json: `photo`, `turned` and `film` (.y4m), files; `square` [x0, y0, x1, y1] to
+ * drag around the photo's face, `turnedSquare` around that of the photo that is turned; `chromium`,
+ * its path; `frames`, snapshots of the webcam to take. Writes FOLDER/answer.json and screenshots.
  */
 
 import { createServer } from "node:http";
@@ -43,8 +43,9 @@ async function openPage(browser, origin, viewport, options = {}) {
   });
   page.on("pageerror", (error) => answer.problems.push(String(error)));
   page.on("request", (asked) => {
-    if (!/^(blob|data):/.test(asked.url()) && !asked.url().startsWith(origin)) answer.strangers.push(asked.url());
-    if (asked.method() !== "GET") answer.strangers.push(`${asked.method()} ${asked.url()}`);
+    const url = asked.url();
+    const isOwn = url.startsWith(origin) || /^(blob|data):/.test(url);
+    if (!isOwn || asked.method() !== "GET") answer.strangers.push(`${asked.method()} ${url}`);
   });
   await page.goto(origin);
   await page.waitForSelector("body.ready", { timeout: 120_000 });
@@ -53,14 +54,18 @@ async function openPage(browser, origin, viewport, options = {}) {
 
 const snapshot = (page) => page.evaluate(() => globalThis.synergynet.snapshot());
 const hint = (page) => page.textContent("#hint");
-const shoot = (page, name) => page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+
+async function shoot(page, name) {
+  await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+}
 
 /** Until the page has a face and has stopped looking for one. */
 async function settled(page) {
-  await page.waitForFunction(() => {
+  const isSettled = () => {
     const text = document.getElementById("hint").textContent;
     return globalThis.synergynet.snapshot() && !text.startsWith("Looking");
-  }, null, { timeout: 120_000 });
+  };
+  await page.waitForFunction(isSettled, null, { timeout: 120_000 });
 }
 
 async function drag(page, [x0, y0, x1, y1], { width, height }) {
@@ -73,14 +78,16 @@ async function drag(page, [x0, y0, x1, y1], { width, height }) {
   await page.mouse.up();
 }
 
-async function photo(page, name) {
-  await page.setInputFiles("#photo", request.photo);
+/** Choose a photo, wait for what is found in it, then drag a square. */
+async function photo(page, name, file, square) {
+  await page.setInputFiles("#photo", file);
   await settled(page);
   answer[`${name}Found`] = await snapshot(page);
   answer[`${name}Hint`] = await hint(page);
   await shoot(page, `${name}_found`);
-  await drag(page, request.square, answer[`${name}Found`]);
-  await page.waitForFunction(() => document.getElementById("hint").textContent.startsWith("Drag again"));
+  await drag(page, square, answer[`${name}Found`]);
+  const isDone = () => document.getElementById("hint").textContent.startsWith("Drag again");
+  await page.waitForFunction(isDone);
   answer[`${name}Dragged`] = await snapshot(page);
   await shoot(page, `${name}_dragged`);
 }
@@ -126,7 +133,8 @@ try {
   const origin = `http://127.0.0.1:${server.address().port}/`;
   const desktop = await openPage(browser, origin, DESKTOP);
   await shoot(desktop, "desktop_start");
-  await photo(desktop, "desktop");
+  await photo(desktop, "turned", request.turned, request.turnedSquare);
+  await photo(desktop, "desktop", request.photo, request.square);
   answer.saved = await saved(desktop);
   await desktop.check("[value=clay]");
   await desktop.check("[value=crop]");
@@ -139,7 +147,7 @@ try {
   await desktop.close();
   const phone = await openPage(browser, origin, PHONE, { deviceScaleFactor: 2, hasTouch: true });
   await shoot(phone, "phone_start");
-  await photo(phone, "phone");
+  await photo(phone, "phone", request.photo, request.square);
   await webcam(phone, "phone_webcam");
   answer.overflow = await phone.evaluate(() => document.documentElement.scrollWidth > innerWidth);
 } finally {

@@ -43,4 +43,5 @@ const faces = request.paramsW.map((paramsW) => {
   };
 });
 const roiBoxes = request.faceBoxes.map(roiBoxFromFaceBox);
-writeFileSync(join(folder, "answer.json"), JSON.stringify({ faces, roiBoxes, borderPx: model.borderPx }));
+const answer = { faces, roiBoxes, borderPx: model.borderPx };
+writeFileSync(join(folder, "answer.json"), JSON.stringify(answer));
