@@ -6,12 +6,15 @@ VENV ?= $(CACHE)/env-$(KEY)
 RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip --quiet --disable-pip-version-check
 
-.PHONY: benchmark train test lint attack env
+.PHONY: benchmark train web test lint attack env
 benchmark: env
 	$(RUN) benchmark.py -w pretrained/open_mobilenet_v2.pth.tar
 
 train: env
 	PYTHON=$(RUN) bash train_script.sh $(ARGS)
+
+web:  # the page in the browser, into demo/web/dist; needs node 20
+	cd demo/web && npm ci && npm run build
 
 test: env
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --dist loadfile

@@ -14,12 +14,11 @@ import { Webcam } from "./webcam.js";
 const REFINEMENTS = 1; // of photos, as `synergynet --refine-crop`
 const EXAMPLE = { name: "example.jpg", part: [720, 0, 480, 240], square: [28, 144, 108, 224] };
 const HINTS = {
-  loaded: "Choose a photo, or use the webcam. Both stay on this device.",
   searching: "Looking for a face …",
   found: "Another face? Drag a square around it, from brow to chin.",
   unsure: "No face for certain. Drag a square around one, from brow to chin.",
   dragged: "Drag again, or tap to move the square.",
-  example: "None of these people exists. Drag a square around another face, from brow to chin.",
+  example: "Drawn, to try it: drag a square around another face, from brow to chin.",
   waiting: "No face yet: look into the camera, or drag a square around a face.",
   following: "Lost? Drag a square around the face.",
 };
@@ -52,16 +51,16 @@ async function usePhoto(file, name) {
 }
 
 async function useExample() {
-  begin();
+  const mine = begin();
   const response = await fetch(EXAMPLE.name);
   const picture = await CanvasPicture.read(await response.blob(), EXAMPLE.part);
+  if (mine !== job) return;
   present({ name: EXAMPLE.name, picture, face: null, square: null });
-  await useSquare(EXAMPLE.square);
-  say(HINTS.example);
+  await useSquare(EXAMPLE.square, HINTS.example);
 }
 
 /** The user dragged a square around a face. */
-async function useSquare(square) {
+async function useSquare(square, hint = HINTS.dragged) {
   if (webcam) return tracker.forget(square);
   const mine = ++job;
   const { name, picture } = shown;
@@ -70,7 +69,7 @@ async function useSquare(square) {
   if (mine !== job) return;
   element("took").textContent = `${Math.round(performance.now() - start)} ms`;
   present({ name, picture, face, square });
-  say(HINTS.dragged);
+  say(hint);
 }
 
 // ---------------------------------------------------------------- webcam
@@ -115,7 +114,6 @@ function begin() {
 function present(content) {
   shown = content;
   const { picture, face, mirrored } = content;
-  document.body.classList.add("started");
   stage.show({ ...content, source: picture.canvas });
   for (const name of ["yaw", "pitch", "roll"]) {
     const angle = face && `${face.pose[name].toFixed(1)}°`.replace("-", "−");
@@ -195,8 +193,8 @@ async function main() {
     return say(`The page cannot start: ${error.message}`, true);
   }
   document.querySelectorAll(".start").forEach((button) => button.removeAttribute("disabled"));
+  await useExample();
   document.body.classList.add("ready");
-  say(HINTS.loaded);
 }
 
 // for tests, and for programs around the page: what is shown now, with the picture's own pixels

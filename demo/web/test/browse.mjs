@@ -10,7 +10,7 @@
 
 import { createServer } from "node:http";
 import { createReadStream, existsSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, extname, join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { chromium } from "playwright-core";
@@ -59,13 +59,10 @@ async function shoot(page, name) {
   await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
 }
 
-/** Until the page has a face and has stopped looking for one. */
-async function settled(page) {
-  const isSettled = () => {
-    const text = document.getElementById("hint").textContent;
-    return globalThis.synergynet.snapshot() && !text.startsWith("Looking");
-  };
-  await page.waitForFunction(isSettled, null, { timeout: 120_000 });
+/** Until the page has a face in the picture of this name. */
+async function settled(page, file) {
+  const isSettled = (name) => globalThis.synergynet.snapshot()?.image === name;
+  await page.waitForFunction(isSettled, basename(file), { timeout: 120_000 });
 }
 
 async function drag(page, [x0, y0, x1, y1], { width, height }) {
@@ -81,7 +78,7 @@ async function drag(page, [x0, y0, x1, y1], { width, height }) {
 /** Choose a photo, wait for what is found in it, then drag a square. */
 async function photo(page, name, file, square) {
   await page.setInputFiles("#photo", file);
-  await settled(page);
+  await settled(page, file);
   answer[`${name}Found`] = await snapshot(page);
   answer[`${name}Hint`] = await hint(page);
   await shoot(page, `${name}_found`);
@@ -142,7 +139,7 @@ try {
   await shoot(desktop, "desktop_clay");
   await webcam(desktop, "desktop_webcam");
   await desktop.click("#example");
-  await settled(desktop);
+  await settled(desktop, "example.jpg");
   await shoot(desktop, "desktop_example");
   await desktop.close();
   const phone = await openPage(browser, origin, PHONE, { deviceScaleFactor: 2, hasTouch: true });
