@@ -93,10 +93,11 @@ def answer(photos, params_w, tmp_path_factory):
     return json.loads((folder / "answer.json").read_text()), folder
 
 
-def run_node(script: str, *arguments: object) -> None:
+def run_node(script: str, *arguments: object) -> str:
     command = [str(NODE), str(WEB / "test" / script), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def to_rgba(photo: np.ndarray) -> np.ndarray:
@@ -144,6 +145,23 @@ def test_decoding_is_that_of_the_runtime(answer, model, params_w):
         np.testing.assert_array_equal(face["squareBox"], square_box_from_landmarks(landmarks[i]))
     roi_boxes = roi_box_from_face_box(np.array(FACE_BOXES))
     np.testing.assert_array_equal(answer[0]["roiBoxes"], roi_boxes)
+
+
+@needs_node
+def test_faces_are_found_followed_lost_and_found_again():
+    """By a made-up network that sees a face from nearby only."""
+    told = json.loads(run_node("track.mjs"))
+    there, gone, back = (told["parts"][name] for name in ("there", "gone", "back"))
+    for frames in (there, back):
+        first = frames.index("face")
+        assert first < 30
+        assert set(frames[first:]) == {"face"}
+    assert "face" not in gone
+    assert set(gone[20:]) == {"none"}, "given up"
+    assert told["found"]["isFace"]
+    assert told["found"]["isSure"]
+    assert not told["none"]["isSure"]
+    assert told["stopped"] is None
 
 
 # ---------------------------------------------------------------- in Chromium
