@@ -3,18 +3,22 @@
  *
  *     const { facts, bytes } = packFaceModel("network.npz");
  *
- * Bases get 16 bits a number, with a scale for each column; mean face and the rows of the landmarks
- * keep their float32. `src/face_model.js` reads the result.
+ * Bases of all vertices are rounded to steps that move a face by STEP_UM where a coefficient is one
+ * standard deviation; mean face, and the bases at the landmarks, keep their float32. Bases lie
+ * column by column, low and high bytes apart, which is how they compress best. `src/face_model.js`
+ * reads the result.
  */
 
 import { readFileSync } from "node:fs";
 import { inflateRawSync } from "node:zlib";
 
+const STEP_UM = 1; // 0.0006 px of the crop
 const MOST_INT16 = 32767;
+const N_POSE = 12; // of the 62 parameters; those of the bases follow
 const KINDS = { "<f4": Float32Array, "<i4": Int32Array, "|u1": Uint8Array };
 const NAMES = new Map([
   [Float32Array, "float32"],
-  [Int16Array, "int16"],
+  [Uint8Array, "uint8"],
   [Uint16Array, "uint16"],
   [Uint32Array, "uint32"],
 ]);
@@ -23,45 +27,37 @@ const NAMES = new Map([
 export function packFaceModel(path) {
   const table = readNpz(path);
   const { network_sha256, ...facts } = JSON.parse(Buffer.from(table.facts.values).toString());
-  const bases = beside(table.w_shp, table.w_exp); // (3V, 50)
+  const columns = [...columnsOf(table.w_shp), ...columnsOf(table.w_exp)]; // 50 of (3V,)
+  const deviations = table.param_std.values.subarray(N_POSE);
+  const scales = Float32Array.from(columns, (column, k) => scaleOf(column, deviations[k]));
+  const steps = columns.flatMap((column, k) =>
+    Array.from(column, (value) => Math.round(value / scales[k])));
   const rows = table.keypoints.values;
-  const pick = ({ values, columns }) =>
-    Float32Array.from({ length: rows.length * columns }, (_, i) =>
-      values[rows[Math.floor(i / columns)] * columns + (i % columns)]);
-  const { scales, integers } = quantise(bases);
+  const pick = (column) => Array.from(rows, (row) => column[row]);
   const isSmall = table.u.values.length / 3 <= 2 ** 16;
   const arrays = {
     paramMean: table.param_mean.values,
     paramStd: table.param_std.values,
-    landmarkMean: pick(table.u),
-    landmarkBases: pick(bases),
+    landmarkMean: Float32Array.from(pick(table.u.values)),
+    landmarkBases: Float32Array.from(columns.flatMap(pick)),
     mean: table.u.values,
     baseScales: scales,
     triangles: (isSmall ? Uint16Array : Uint32Array).from(table.triangles.values),
-    bases: integers,
+    basesLow: Uint8Array.from(steps, (step) => step & 0xff),
+    basesHigh: Uint8Array.from(steps, (step) => (step >> 8) & 0xff),
   };
   return pack({ name: facts.name, borderPx: facts.border_px }, arrays);
 }
 
-/** Two matrices of as many rows as one, their columns side by side. */
-function beside(a, b) {
-  const columns = a.columns + b.columns;
-  const values = new Float32Array(a.values.length + b.values.length);
-  for (let row = 0; row < values.length / columns; row++) {
-    const rowOf = (m) => m.values.subarray(row * m.columns, (row + 1) * m.columns);
-    values.set(rowOf(a), row * columns);
-    values.set(rowOf(b), row * columns + a.columns);
-  }
-  return { values, columns };
+function columnsOf({ values, columns }) {
+  const take = (k) => values.filter((_, i) => i % columns === k);
+  return Array.from({ length: columns }, (_, k) => take(k));
 }
 
-function quantise({ values, columns }) {
-  const scales = new Float32Array(columns);
-  values.forEach((value, i) => {
-    scales[i % columns] = Math.max(scales[i % columns], Math.abs(value) / MOST_INT16);
-  });
-  const round = (value, i) => Math.round(value / (scales[i % columns] || 1));
-  return { scales, integers: Int16Array.from(values, round) };
+/** Micrometres a step of a column, so that steps fit 16 bits. */
+function scaleOf(column, deviation) {
+  const most = column.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+  return Math.max(STEP_UM / deviation, most / MOST_INT16);
 }
 
 /** Arrays one after another, each at a multiple of 4 bytes, and where they are. */

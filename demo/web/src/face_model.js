@@ -1,9 +1,9 @@
 /**
  * The linear 3D face that the 62 numbers move: `synergynet/face_model.py`, in JavaScript.
  *
- * `build.mjs` makes the two files that it is read from: face_model.json says what lies where in
- * face_model.bin. Landmarks have their own rows in float32; those of all vertices have 16 bits,
- * with a scale for each column, which is exact to 0.001 px of the crop.
+ * `pack_face_model.mjs` makes the two files that it is read from: face_model.json says what lies
+ * where in face_model.bin. Landmarks have bases of their own in float32; those of all vertices are
+ * rounded by less than 0.01 px of the crop.
  */
 
 import { IMG_SIZE } from "./crop.js";
@@ -11,7 +11,7 @@ import { IMG_SIZE } from "./crop.js";
 const N_POSE = 12;
 const KINDS = {
   float32: Float32Array,
-  int16: Int16Array,
+  uint8: Uint8Array,
   uint16: Uint16Array,
   uint32: Uint32Array,
 };
@@ -32,8 +32,10 @@ export class FaceModel {
     this.paramStd = arrays.paramStd; // (62,)
     this.triangles = arrays.triangles; // (3T,), counter-clockwise from outside
     this._landmarks = { mean: arrays.landmarkMean, bases: arrays.landmarkBases };
-    this._vertices = { mean: arrays.mean, bases: arrays.bases };
-    this._scales = arrays.baseScales; // (50,) micrometres a unit of `bases`
+    const { basesLow, basesHigh } = arrays;
+    const steps = Int16Array.from(basesLow, (low, i) => low | (basesHigh[i] << 8));
+    this._vertices = { mean: arrays.mean, bases: steps };
+    this._scales = arrays.baseScales; // (50,) micrometres a step
   }
 
   /** Real parameters of whitened ones: (62,) float64. */
@@ -59,15 +61,13 @@ export class FaceModel {
  * @param params whose first 12 are the camera.
  * @param a (50,) shape and expression.
  * @param mean (3N,) micrometres, interleaved.
- * @param bases (3N, 50), row by row.
+ * @param bases (50, 3N), each coefficient's after the other's.
  * @returns (3N,) float64 crop px, y down.
  */
 function decodePoints(params, a, { mean, bases }) {
-  const points = new Float64Array(mean.length);
-  for (let row = 0, at = 0; row < mean.length; row++) {
-    let sum = 0;
-    for (let k = 0; k < a.length; k++, at++) sum += bases[at] * a[k];
-    points[row] = mean[row] + sum;
+  const points = Float64Array.from(mean);
+  for (let k = 0, at = 0; k < a.length; k++) {
+    for (let row = 0; row < points.length; row++, at++) points[row] += bases[at] * a[k];
   }
   const [p00, p01, p02, t0, p10, p11, p12, t1, p20, p21, p22, t2] = params;
   for (let i = 0; i < points.length; i += 3) {

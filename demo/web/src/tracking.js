@@ -8,8 +8,8 @@
 
 import { overlap, squareBoxFromLandmarks, tightBox } from "./crop.js";
 
-// Bounds of `unsteadiness`. Of 200 photographed faces half move by 0.018, 90 % by less than 0.13; of
-// what is seen in the same photos cut up and shuffled half by 0.2, 99 % by more than 0.045.
+// Bounds of `unsteadiness`. Of 200 photographed faces half move by 0.018, 90 % by less than 0.13;
+// of what is seen in the same photos cut up and shuffled half by 0.2, 99 % by more than 0.045.
 const STEADY = 0.025; // found: below it the search ends
 const SURE = 0.05; // found, where MANY squares were no better
 const MANY = 30;
