@@ -63,12 +63,11 @@ async function useExample() {
 async function useSquare(square, hint = HINTS.dragged) {
   if (webcam) return tracker.forget(square);
   const mine = ++job;
-  const { name, picture } = shown;
   const start = performance.now();
-  const face = await aligner.find(picture, square, REFINEMENTS);
+  const face = await aligner.find(shown.picture, square, REFINEMENTS);
   if (mine !== job) return;
   element("took").textContent = `${Math.round(performance.now() - start)} ms`;
-  present({ name, picture, face, square });
+  present({ ...shown, face, square });
   say(hint);
 }
 
@@ -98,6 +97,9 @@ async function useWebcam() {
     element("rate").textContent = rate.tick(end)?.toFixed(0) ?? "–";
     say(face ? HINTS.following : HINTS.waiting);
   }
+  if (mine !== job) return;
+  begin();
+  say("The webcam has ended.");
 }
 
 // ---------------------------------------------------------------- the page
@@ -164,11 +166,9 @@ function connect() {
   for (const choice of document.querySelectorAll("[name=surface]")) {
     choice.addEventListener("change", () => meshView?.setSurface(choice.value));
   }
-  element("swing").addEventListener("change", ({ target }) => {
-    if (!meshView) return;
-    meshView.swings = target.checked;
-    meshView.letGo();
-  });
+  const swing = element("swing");
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) swing.checked = false;
+  swing.addEventListener("change", () => meshView?.setSwing(swing.checked));
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
     event.preventDefault();
@@ -185,7 +185,9 @@ async function main() {
     });
     aligner = new Aligner(model, network);
     try {
-      meshView = new MeshView(element("mesh"), model.triangles);
+      const swing = element("swing");
+      meshView = new MeshView(element("mesh"), model.triangles, () => (swing.checked = false));
+      meshView.setSwing(swing.checked);
     } catch {
       document.body.classList.add("flat"); // no WebGL here: all but the 3D view
     }

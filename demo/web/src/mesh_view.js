@@ -17,11 +17,12 @@ export class MeshView {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param triangles (3T,) of the vertices.
+   * @param onHold called when the user takes hold of the face, which ends the swing.
    * @throws where the browser has no WebGL.
    */
-  constructor(canvas, triangles) {
+  constructor(canvas, triangles, onHold) {
     this.canvas = canvas;
-    this.swings = true;
+    this._onHold = onHold;
     this.renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true });
     this.camera = new OrthographicCamera(-1, 1, 1, -1, -10, 10);
     this.texture = new CanvasTexture(document.createElement("canvas"));
@@ -39,7 +40,7 @@ export class MeshView {
     this.mesh.visible = false;
     this.group = new Group().add(this.mesh);
     this.scene = new Scene().add(this.group, new AmbientLight(0xffffff, 0.45), light());
-    this._turn = { x: 0, y: 0 };
+    this.setSwing(true);
     this._turnWhereDragged();
     this._loop = this._loop.bind(this);
     requestAnimationFrame(this._loop);
@@ -48,6 +49,14 @@ export class MeshView {
   /** Show the mesh as `photo`, `clay` or `triangles`. */
   setSurface(name) {
     this.mesh.material = this.materials[name];
+    this._isStale = true;
+  }
+
+  /** Swing, or stand still, and let go of where the face was dragged to. */
+  setSwing(swings) {
+    this._swings = swings;
+    this._turn = { x: 0, y: 0 };
+    this._isStale = true;
   }
 
   /**
@@ -64,10 +73,12 @@ export class MeshView {
     this.canvas.classList.toggle("mirrored", Boolean(mirrored));
     this._isMirrored = Boolean(mirrored);
     this.mesh.visible = true;
+    this._isStale = true;
   }
 
   hide() {
     this.mesh.visible = false;
+    this._isStale = true;
   }
 
   /** The face is as large as the view, y up. */
@@ -115,7 +126,8 @@ export class MeshView {
       this.canvas.setPointerCapture(event.pointerId);
       last = [event.clientX, event.clientY];
       this._turn = { x: this.group.rotation.x, y: this.group.rotation.y };
-      this._isHeld = true;
+      this._swings = false;
+      this._onHold();
     });
     this.canvas.addEventListener("pointermove", (event) => {
       if (!last) return;
@@ -125,26 +137,23 @@ export class MeshView {
       this._turn.x += (event.clientY - last[1]) * radians;
       this._turn.x = Math.min(Math.max(this._turn.x, -1.5), 1.5);
       last = [event.clientX, event.clientY];
+      this._isStale = true;
     });
     const release = () => (last = null);
     this.canvas.addEventListener("pointerup", release);
     this.canvas.addEventListener("pointercancel", release);
   }
 
-  /** Let go of where it was dragged to. */
-  letGo() {
-    this._isHeld = false;
-    this._turn = { x: 0, y: 0 };
-  }
-
   _loop(milliseconds) {
     requestAnimationFrame(this._loop);
-    const phase = (milliseconds / 1000 / SWING_S) * 2 * Math.PI;
-    const swing = this.swings && !this._isHeld ? SWING * Math.sin(phase) : 0;
-    this.group.rotation.set(this._turn.x, this._turn.y + swing, 0);
     const side = Math.round(this.canvas.clientWidth * Math.min(window.devicePixelRatio, 2));
-    if (!side) return;
-    if (this.canvas.width !== side) this.renderer.setSize(side, side, false);
+    const isOtherSize = this.canvas.width !== side;
+    if (!side || !(this._isStale || this._swings || isOtherSize)) return;
+    this._isStale = false;
+    if (isOtherSize) this.renderer.setSize(side, side, false);
+    const phase = (milliseconds / 1000 / SWING_S) * 2 * Math.PI;
+    const swing = this._swings ? SWING * Math.sin(phase) : 0;
+    this.group.rotation.set(this._turn.x, this._turn.y + swing, 0);
     this.renderer.render(this.scene, this.camera);
   }
 }

@@ -98,10 +98,16 @@ export class Tracker {
   /** Begin again, at a square or wherever a face is found. */
   forget(square = null) {
     this.face = null;
+    this._run = {}; // another one than that of a step that is under way
+    this._tries = 0;
+    this._lose();
     this._square = square;
+  }
+
+  _lose() {
+    this._square = null;
     this._doubts = 0;
     this._sinceCheck = 0;
-    this._tries = 0;
   }
 
   /**
@@ -110,14 +116,20 @@ export class Tracker {
    * @returns as `Aligner.look`; `before` are the landmarks around which the crop was cut.
    */
   async step(picture) {
+    const run = this._run;
+    const face = await this._look(picture);
+    if (run !== this._run) return null;
+    if (!face) this._lose();
+    this.face = face;
+    return face;
+  }
+
+  async _look(picture) {
     const before = this.face?.landmarks ?? (await this._start(picture));
-    if (!before) return null;
-    if (!canBeCutOut(before, picture)) return this.forget(), null;
+    if (!before || !canBeCutOut(before, picture)) return null;
     const face = await this.aligner.lookAround(picture, before);
     const jumped = this.face && overlap(tightBox(before), tightBox(face.landmarks)) < JUMPED;
-    if (await this._isGone(picture, face, jumped)) return this.forget(), null;
-    this.face = { ...face, before };
-    return this.face;
+    return (await this._isGone(picture, face, jumped)) ? null : { ...face, before };
   }
 
   /** Landmarks to begin with: of the square that was asked for, or of one that shows a face. */

@@ -13,13 +13,18 @@ export class Webcam {
     this._stream = await navigator.mediaDevices.getUserMedia({ video: WANTED, audio: false });
     this._video = document.createElement("video");
     Object.assign(this._video, { srcObject: this._stream, muted: true, playsInline: true });
+    this._video.className = "unseen";
+    document.body.append(this._video); // some phones play no film that is not on the page
+    const [track] = this._stream.getVideoTracks();
+    this._ended = new Promise((resolve) => track.addEventListener("ended", resolve));
     await this._video.play();
     this._picture = new CanvasPicture(this._video.videoWidth, this._video.videoHeight);
   }
 
   close() {
-    this._isClosed = true;
+    this._isClosed = true; // its last frame may never come
     this._stream?.getTracks().forEach((track) => track.stop());
+    this._video?.remove();
   }
 
   /** Every new frame; the picture is the same object, with other pixels. */
@@ -36,13 +41,11 @@ export class Webcam {
 
   async _next() {
     const video = this._video;
-    if (!this._isClosed) {
-      await new Promise((resolve) => {
-        if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(resolve);
-        else requestAnimationFrame(resolve);
-        this._stream.getVideoTracks()[0].addEventListener("ended", resolve, { once: true });
-      });
-    }
+    const drawn = new Promise((resolve) => {
+      if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(resolve);
+      else requestAnimationFrame(resolve);
+    });
+    await Promise.race([drawn, this._ended]);
     return !this._isClosed && this._stream.active;
   }
 }
