@@ -2,7 +2,8 @@
  * Finding a face without a detector, and following it from frame to frame.
  *
  * Following is what `synergynet/video/tracking.py` does between detections: a frame's crop is cut
- * around the landmarks of the frame before. What a detector would tell, the network tells itself:
+ * around the landmarks of the frame before, and again where the face has moved far, as it does in
+ * browsers that see few frames. What a detector would tell, the network tells itself:
  * squares of the picture are tried, and a face is where it settles (`Aligner.unsteadiness`).
  */
 
@@ -17,6 +18,8 @@ const DOUBTFUL = 0.1; // followed: above it
 const PATIENCE = 3; // doubts in a row; then the face is gone
 const CHECK_EVERY = 10; // frames; also while there is doubt
 const JUMPED = 0.3; // overlap of the landmarks' boxes of two frames
+const FAR = 0.08; // of the crop's side: a face that moved so far is looked at again in its frame
+const MOST_LOOKS = 3; // in one frame
 const MIN_SIDE_PX = 8; // of a crop that can be a face
 const SEARCHED_PX = 640; // longer side of the picture that is searched
 const SETTLE = 3; // more looks at the face of a search
@@ -88,6 +91,12 @@ export async function search(aligner, picture, goOn) {
   return { face, isSure: best.unsteadiness < SURE };
 }
 
+/** How far the crops around landmarks are apart, in sides of the first. */
+function distance(landmarks, others) {
+  const [a, b] = [landmarks, others].map(squareBoxFromLandmarks);
+  return Math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 2 / (a[2] - a[0]);
+}
+
 /** Follows one face of a video. */
 export class Tracker {
   constructor(aligner) {
@@ -125,10 +134,16 @@ export class Tracker {
   }
 
   async _look(picture) {
-    const before = this.face?.landmarks ?? (await this._start(picture));
-    if (!before || !canBeCutOut(before, picture)) return null;
-    const face = await this.aligner.lookAround(picture, before);
-    const jumped = this.face && overlap(tightBox(before), tightBox(face.landmarks)) < JUMPED;
+    const last = this.face?.landmarks ?? (await this._start(picture));
+    if (!last) return null;
+    let [face, before] = [null, null];
+    for (let looks = 0; looks < MOST_LOOKS; looks++) {
+      before = face?.landmarks ?? last;
+      if (!canBeCutOut(before, picture)) return null;
+      face = await this.aligner.lookAround(picture, before);
+      if (distance(before, face.landmarks) < FAR) break;
+    }
+    const jumped = this.face && overlap(tightBox(last), tightBox(face.landmarks)) < JUMPED;
     return (await this._isGone(picture, face, jumped)) ? null : { ...face, before };
   }
 
