@@ -317,9 +317,9 @@ def folder(args: argparse.Namespace) -> int:
 
     morphable = Path(args.morphable or default_morphable_folder())
     faces = own_photos.find_faces(args.images, args.landmarks)
-    read = functools.partial(own_photos.read_face, morphable_folder=morphable)
+    read = functools.partial(own_photos.read_face, morphable_folder=morphable, jaw=args.jaw)
     residuals = _write_training_set(args, faces, read, morphable, mirror=True)
-    own_photos.write_report(Path(args.output), faces, residuals, morphable)
+    own_photos.write_report(Path(args.output), faces, residuals, morphable, args.jaw)
     print(own_photos.format_report(residuals))
     print(
         f"{args.output}: every residual in {own_photos.REPORT}, the worst fits drawn in "
@@ -335,6 +335,14 @@ def add_folder(commands: argparse._SubParsersAction) -> None:
         "--landmarks", help="points of all photos, .npy, .json or .csv (default: a .pts each)"
     )
     parser.add_argument("--morphable", help="face model (default: as everywhere, see README)")
+    parser.add_argument(
+        "--jaw",
+        choices=("outline", "bone"),
+        default="outline",
+        help="what points 0-16 without depth are on: the visible outline, as 300-W's and whatever "
+        "was annotated by eye; or the jaw bone, as the projections of 3D landmarks (points with "
+        "depth are always on the bone; default: %(default)s)",
+    )
     _add_training_set(parser, "own_data", augment=5, validation=0.0)
     parser.set_defaults(run=folder)
 

@@ -8,6 +8,7 @@ Source: 300-W (Sagonas et al., 2013) for the order of the points and the `.pts` 
 from __future__ import annotations
 
 import csv
+import functools
 import io as text_io
 import os
 import re
@@ -15,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from model_building import load_morphable
 from synergynet import fileio
 from synergynet.drawing.tiles import contact_sheet, face_tile
 from synergynet.geometry.parameters import N_LANDMARKS
 from synergynet.photos.sources import PICTURE_SUFFIX
+from utils.preparation.contour import JawCurves
 from utils.preparation.fitting import Fit, fit_landmarks
 from utils.preparation.training_set import FaceFile, LabelledFace, landmark_model
 
@@ -26,6 +29,7 @@ MAX_RESIDUAL = 0.10  # of the face's size; a mean face already comes nearer to m
 MIN_FACING = -0.35  # 110 degrees; swapped sides, or y up, fit the back of a head
 REPORT, REPORT_PICTURE = "fits.csv", "fits.jpg"
 WORST = 16  # fits in the picture
+OUTLINE, BONE = "outline", "bone"  # where the jaw's points are
 
 
 # ---------------------------------------------------------------- finding
@@ -43,7 +47,7 @@ def find_faces(
         images: folder of photos.
         landmarks: file that `read_landmarks` reads; None: a `.pts` beside each photo.
     Raises:
-        InputError: no photo, or one that `landmarks` lacks.
+        InputError: no photo, two of one name, or `landmarks` cannot be read.
     """
     folder = Path(images)
     if not folder.is_dir():
@@ -72,13 +76,17 @@ def read_pts(path: str | os.PathLike) -> np.ndarray:
     if not Path(path).is_file():
         raise fileio.InputError(f"{path}: no points of this photo; or give all with --landmarks")
     text = fileio.read_bytes(path).decode(errors="replace")
-    body = re.search(r"\{(.*)\}", text, re.DOTALL)
-    rows = [line.split() for line in body[1].splitlines() if line.strip()] if body else []
+    bodies = re.findall(r"\{(.*?)\}", text, re.DOTALL)
+    rows = [line.split() for body in bodies for line in body.splitlines() if line.strip()]
     return _as_points(path, rows)
 
 
-def read_landmarks(path: str | os.PathLike, names: list[str]) -> dict[str, np.ndarray]:
+def read_landmarks(
+    path: str | os.PathLike, names: list[str]
+) -> dict[str, np.ndarray | fileio.InputError]:
     """Points of each photo, (2 or 3, 68) photo px, y down, z out of the face.
+
+    What is wrong with the points of one photo is its entry, so that it does not stop the others.
 
     `.npy`: (N, 2 or 3, 68) or (N, 68, 2 or 3), in the order of the sorted photos; `.json`: an
     object of 68 points by photo; `.csv`: a line a photo, its name, then x0, y0, x1, ... (136
@@ -88,7 +96,7 @@ def read_landmarks(path: str | os.PathLike, names: list[str]) -> dict[str, np.nd
         path: the file.
         names: sorted file names of the photos.
     Raises:
-        InputError: unreadable, of another form, or without one of the photos.
+        InputError: unreadable, of another form, or, in a `.npy`, for other photos.
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".npy":
@@ -107,25 +115,39 @@ def read_landmarks(path: str | os.PathLike, names: list[str]) -> dict[str, np.nd
     points = {}
     for name in names:
         rows = table.get(name, table.get(Path(name).stem))
-        if rows is None:
-            raise fileio.InputError(f"{path}: no points of {name}; add them, or remove the photo")
-        points[name] = _as_points(f"{path}, {name}", rows)
+        try:
+            if rows is None:
+                raise fileio.InputError(
+                    f"{path}: no points of {name}; add them, or remove the photo"
+                )
+            points[name] = _as_points(f"{path}, {name}", rows)
+        except fileio.InputError as error:
+            points[name] = error
     return points
 
 
-def _read_csv(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def _read_csv(path: str | os.PathLike) -> dict[str, list[list[str]]]:
+    """The rows of points of each name; of a name that stands twice, those of both faces."""
     text = fileio.read_bytes(path).decode("utf-8-sig", errors="replace")  # Excel adds a mark
-    lines = csv.reader(text_io.StringIO(text))
-    table = {}
-    for name, *numbers in filter(None, lines):
-        if len(numbers) not in (2 * N_LANDMARKS, 3 * N_LANDMARKS):
-            raise fileio.InputError(f"{path}: {len(numbers)} numbers for {name}, not 136 or 204")
-        table[name.strip()] = np.reshape(numbers, (N_LANDMARKS, -1))
+    table: dict[str, list[list[str]]] = {}
+    for name, *numbers in filter(None, csv.reader(text_io.StringIO(text))):
+        dims = 2 if len(numbers) % (3 * N_LANDMARKS) else 3
+        rows = [numbers[i : i + dims] for i in range(0, len(numbers), dims)]
+        table.setdefault(name.strip(), []).extend(rows)
     return table
 
 
 def _as_points(where: str | os.PathLike, rows: object) -> np.ndarray:
-    """68 points as (2 or 3, 68) float64, from either order of the axes."""
+    """68 points as (2 or 3, 68) float64, from either order of the axes.
+
+    Raises:
+        InputError: says how many there are, where they are not 68.
+    """
+    count = len(rows) if isinstance(rows, list | np.ndarray) else 0
+    if count > N_LANDMARKS and count % N_LANDMARKS == 0:
+        raise fileio.InputError(
+            f"{where}: {count // N_LANDMARKS} faces in one photo; copy the photo, a face each"
+        )
     try:
         points = np.asarray(rows, np.float64)
     except (TypeError, ValueError):
@@ -133,30 +155,53 @@ def _as_points(where: str | os.PathLike, rows: object) -> np.ndarray:
     if points.ndim == 2 and points.shape[0] == N_LANDMARKS:
         points = points.T
     if points.shape not in ((2, N_LANDMARKS), (3, N_LANDMARKS)):
-        raise fileio.InputError(f"{where}: not {N_LANDMARKS} points of 2 or 3 numbers")
+        counted = f", but {count}" if count not in (0, 2, 3, N_LANDMARKS) else ""
+        raise fileio.InputError(f"{where}: not {N_LANDMARKS} points of 2 or 3 numbers{counted}")
     return fileio.require_finite(where, points)
 
 
 # ---------------------------------------------------------------- fitting
 
 
-def read_face(face_file: FaceFile, morphable_folder: Path) -> LabelledFace:
+def read_face(face_file: FaceFile, morphable_folder: Path, jaw: str = OUTLINE) -> LabelledFace:
     """Read a photo and fit its face; the landmarks are the fitted ones, the error the residual.
 
+    Args:
+        face_file: of `find_faces`.
+        morphable_folder: the face model to fit.
+        jaw: OUTLINE or BONE: what points 0 to 16 are on, where they have no depth.
     Raises:
         InputError: the photo is damaged, or its points do not look like a face's.
     """
-    image, _, fit = _fit(face_file, morphable_folder)
+    image, _, fit = _fit(face_file, morphable_folder, jaw)
     return LabelledFace(image, fit.params, fit.landmarks, fit.residual)
 
 
-def _fit(face_file: FaceFile, morphable_folder: Path) -> tuple[np.ndarray, np.ndarray, Fit]:
+@functools.lru_cache(maxsize=1)
+def jaw_curves(folder: Path) -> JawCurves:
+    """The curves of a face model's jaw, made once a process.
+
+    Raises:
+        InputError: it has no triangles.
+    """
+    try:
+        return JawCurves.of(load_morphable(folder))
+    except ValueError as error:
+        raise fileio.InputError(f"{folder}: {error}; add it, or pass --jaw bone") from None
+
+
+def _fit(
+    face_file: FaceFile, morphable_folder: Path, jaw: str
+) -> tuple[np.ndarray, np.ndarray, Fit]:
     """The photo, its points (2 or 3, 68), and what fits them."""
     image, points = fileio.read_image(face_file.picture), face_file.label
+    if isinstance(points, fileio.InputError):
+        raise points
     if isinstance(points, Path):
         points = read_pts(points)
+    curves = jaw_curves(morphable_folder) if jaw == OUTLINE else None
     try:
-        fit = fit_landmarks(points, landmark_model(morphable_folder))
+        fit = fit_landmarks(points, landmark_model(morphable_folder), curves)
     except ValueError as error:
         raise fileio.InputError(f"{face_file.picture}: {error}") from None
     facing = fit.params[10] / np.linalg.norm(fit.params[8:11])  # cosine, 1 towards the camera
@@ -173,7 +218,11 @@ def _fit(face_file: FaceFile, morphable_folder: Path) -> tuple[np.ndarray, np.nd
 
 
 def write_report(
-    output: Path, faces: list[FaceFile], residuals: dict[str, float], morphable_folder: Path
+    output: Path,
+    faces: list[FaceFile],
+    residuals: dict[str, float],
+    morphable_folder: Path,
+    jaw: str = OUTLINE,
 ) -> None:
     """Write fits.csv, a line a photo, the worst first, and fits.jpg, a picture of the worst.
 
@@ -181,7 +230,7 @@ def write_report(
         output: folder.
         faces: all faces.
         residuals: mean distance of each face's points over its size, by name.
-        morphable_folder: what they were fitted with.
+        morphable_folder, jaw: what they were fitted with.
     """
     worst_first = sorted(faces, key=lambda face: -residuals[face.name])
     table = text_io.StringIO()
@@ -190,7 +239,7 @@ def write_report(
     fileio.write_text(output / REPORT, table.getvalue())
     tiles = []
     for face_file in worst_first[:WORST]:
-        image, points, fit = _fit(face_file, morphable_folder)
+        image, points, fit = _fit(face_file, morphable_folder, jaw)
         caption = [face_file.name[:36], f"{fit.residual:.2%}"]
         tiles.append(face_tile(image, fit.landmarks, points, caption))
     fileio.write_image(output / REPORT_PICTURE, contact_sheet(tiles))

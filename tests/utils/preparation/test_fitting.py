@@ -7,16 +7,20 @@ from scipy.optimize import approx_fprime
 from scipy.spatial.transform import Rotation
 
 from model_building import load_morphable
+from synergynet.geometry.camera import camera_of, camera_rotation
+from synergynet.geometry.decoding import turn_y
 from synergynet.geometry.parameters import N_POSE, POSE
 from synergynet.geometry.pose import Pose, compose_rotation, decode_pose
 from utils.data.folders import OPEN_FOLDER
 from utils.data.landmark_model import PHOTO_BOX, LandmarkModel
 from utils.preparation import fitting
+from utils.preparation.contour import JawCurves
 from utils.preparation.fitting import fit_landmarks
 from utils.preparation.labels import label_to_params, read_face_label
 
 OWN_FACE_RESIDUAL = 0.006  # the prior draws a face of the model to the mean by that much
 OWN_FACE_DEG = {2: 5.0, 3: 3.0}  # and its pose, without and with depth, by that
+OUTLINE_NME, OUTLINE_DEG = 0.015, 6.0  # the same, where the jaw is the outline
 REAL_RESIDUAL = 0.01
 REAL_DEG = {2: 5.0, 3: 4.0}  # labels were fitted with 199 + 29 coefficients, not 40 + 10
 
@@ -24,6 +28,11 @@ REAL_DEG = {2: 5.0, 3: 4.0}  # labels were fitted with 199 + 29 coefficients, no
 @pytest.fixture(scope="module")
 def model() -> LandmarkModel:
     return LandmarkModel.of(load_morphable(OPEN_FOLDER))
+
+
+@pytest.fixture(scope="module")
+def curves() -> JawCurves:
+    return JawCurves.of(load_morphable(OPEN_FOLDER))
 
 
 def random_face(model: LandmarkModel, seed: int) -> np.ndarray:
@@ -40,6 +49,11 @@ def angles_deg(params: np.ndarray) -> np.ndarray:
     return np.array([float(a) for a in decode_pose(torch.from_numpy(params)[None], "exact")])
 
 
+def turn_between_deg(params: np.ndarray, others: np.ndarray) -> float:
+    rotation, other = (camera_rotation(camera_of(p)) for p in (params, others))
+    return float(np.rad2deg(Rotation.from_matrix(rotation @ other.T).magnitude()))
+
+
 def test_scaled_rotations_are_a_length_times_a_rotation():
     quaternion = np.random.default_rng(0).normal(size=4)
     rotation = Rotation.from_quat(np.roll(quaternion, -1)).as_matrix()
@@ -47,11 +61,12 @@ def test_scaled_rotations_are_a_length_times_a_rotation():
     np.testing.assert_allclose(fitting._scaled_rotation(quaternion), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-def test_the_jacobian_is_the_derivative(model, dims):
+@pytest.mark.parametrize(("dims", "outlined"), [(2, False), (2, True), (3, False)])
+def test_the_jacobian_is_the_derivative(model, curves, dims, outlined):
     rng = np.random.default_rng(1)
-    problem = fitting._Problem(rng.normal(size=(dims, 68)), model)
+    problem = fitting._Problem(rng.normal(size=(dims, 68)), model, curves if outlined else None)
     unknowns = rng.normal(size=4 + dims + 50)
+    problem.move_outline(unknowns)
     weights = rng.uniform(0.1, 1, 68)
     expected = approx_fprime(unknowns, problem.residuals, 1e-7, weights)
     jacobian = problem.jacobian(unknowns, weights)
@@ -104,24 +119,66 @@ def test_a_few_wrong_points_hardly_matter(model):
     assert np.hypot(*(wrong_fit.landmarks[:2] - landmarks)[:, kept]).mean() < 3
 
 
-@pytest.mark.parametrize(("yaw_deg", "hidden"), [(50, range(0, 8)), (-50, range(9, 17))])
-def test_2d_points_of_a_hidden_jaw_do_not_matter(model, yaw_deg, hidden):
-    """The far jaw is drawn to the visible cheek, as annotators do it; the near one counts."""
-    params = random_face(model, 4)
-    yaw = torch.tensor(float(yaw_deg), dtype=torch.float64)
-    camera = 1.2e-3 * compose_rotation(Pose(yaw, torch.zeros_like(yaw), torch.zeros_like(yaw)))
-    params[POSE] = np.column_stack([camera.numpy(), [200, 200, 0]]).ravel()
+def turned_face(model: LandmarkModel, seed: int, yaw_deg: float) -> np.ndarray:
+    """Photo parameters of a face of about 200 px that looks up or down and to a side."""
+    rng = np.random.default_rng(seed)
+    params = rng.normal(model.param_mean, model.param_std)
+    pitch, roll = torch.tensor(rng.uniform([-20, -30], [20, 30]))
+    yaw = torch.tensor(yaw_deg, dtype=torch.float64)
+    camera = 1.2e-3 * compose_rotation(Pose(yaw, pitch, roll)).numpy()
+    params[POSE] = np.column_stack([camera, [200, 200, 0]]).ravel()
+    return params
+
+
+def with_outline(
+    params: np.ndarray, model: LandmarkModel, curves: JawCurves, slip: float
+) -> np.ndarray:
+    """Points (2, 68) whose jaw is the visible outline, each `slip` of the way to the next."""
+    points = model.decode(params)[:2]
+    camera = camera_of(params)
+    faces = curves.mean + curves.basis @ params[N_POSE:]  # (17, S, 3)
+    seen = faces[np.arange(17), curves.outermost(faces, camera[:, :3])]
+    jaw = turn_y((camera[:, :3] @ seen.T + camera[:, 3:])[:2])  # (2, 17)
+    points[:, :16] = (1 - slip) * jaw[:, :-1] + slip * jaw[:, 1:]
+    points[:, 16] = jaw[:, 16]
+    return points
+
+
+@pytest.mark.parametrize("yaw_deg", [-75.0, -50, -25, 0, 25, 50, 75])
+@pytest.mark.parametrize("slip", [0.0, 0.3])
+def test_a_face_comes_back_from_its_outline(model, curves, yaw_deg, slip):
+    for seed in range(3):
+        params = turned_face(model, seed, yaw_deg)
+        truth = model.decode(params)
+        fit = fit_landmarks(with_outline(params, model, curves, slip), model, curves)
+        size_px = np.sqrt(np.ptp(truth[:2], axis=1).prod())
+        assert fit.residual < OWN_FACE_RESIDUAL
+        nme = np.hypot(*(fit.landmarks - truth)[:2]).mean() / size_px
+        assert nme < OUTLINE_NME
+        assert turn_between_deg(fit.params, params) < OUTLINE_DEG
+
+
+def test_an_outline_taken_for_the_bone_is_a_worse_fit(model, curves):
+    nme = []
+    for seed in range(5):
+        params = turned_face(model, seed, 50.0)
+        points, truth = with_outline(params, model, curves, 0.0), model.decode(params)[:2]
+        size_px = np.sqrt(np.ptp(truth, axis=1).prod())
+        assert np.hypot(*(points - truth))[:8].max() > 10
+        assert np.abs(points - truth)[:, 9:].max() < 10
+        fits = [fit_landmarks(points, model, c) for c in (curves, None)]
+        nme.append([np.hypot(*(fit.landmarks[:2] - truth)).mean() / size_px for fit in fits])
+    outline, bone = np.mean(nme, axis=0)
+    assert outline < 0.6 * bone
+
+
+def test_the_jaw_is_where_the_model_is_seen_from_the_front(model, curves):
+    """There outline and bone are the same; the fits are nearly so."""
+    params = turned_face(model, 1, 0.0)
     landmarks = model.decode(params)[:2]
-    outline = landmarks.copy()
-    outline[0, list(hidden)] += -np.sign(yaw_deg) * 40
-    plain, outlined = fit_landmarks(landmarks, model), fit_landmarks(outline, model)
-    np.testing.assert_allclose(outlined.landmarks, plain.landmarks, atol=2)
-    assert outlined.distance_px[list(hidden)].mean() > 30
-    assert outlined.residual < OWN_FACE_RESIDUAL
-    near = [16 - index for index in hidden]
-    outline[0, near] += 40
-    moved = fit_landmarks(outline, model).landmarks
-    assert np.abs(moved - plain.landmarks)[0].max() > 4
+    size_px = np.sqrt(np.ptp(landmarks, axis=1).prod())
+    for fitted in (fit_landmarks(landmarks, model, c).landmarks for c in (curves, None)):
+        assert np.hypot(*(fitted[:2] - landmarks)).mean() < OUTLINE_NME * size_px
 
 
 @pytest.mark.parametrize(
@@ -140,7 +197,9 @@ def test_points_that_are_no_face(model, landmarks, message):
 def test_a_real_outline_gives_the_labels_yaw(shared_folder):
     label = read_face_label(shared_folder / "data/300wlp_sample/IBUG_image_008_1_0.mat")
     for folder in (shared_folder / "data" / "3dmm_bfm", OPEN_FOLDER):
-        fit = fit_landmarks(label.pt2d, LandmarkModel.of(load_morphable(folder)))
+        morphable = load_morphable(folder)
+        curves = JawCurves.of(morphable)
+        fit = fit_landmarks(label.pt2d, LandmarkModel.of(morphable), curves)
         yaw, pitch, roll = angles_deg(fit.params)
         assert yaw == pytest.approx(np.rad2deg(label.pose[1]), abs=1)
         assert fit.residual < 0.03
