@@ -38,6 +38,7 @@ LEAST = {
     "--augment": 1,
     "--margin": 0,
     "--check": 0,
+    "--rotate": 0,
 }  # of the numeric flags
 
 
@@ -294,7 +295,7 @@ def lp300w(args: argparse.Namespace) -> int:
         lp300w.require_fit(error_px, source, morphable)
     read = functools.partial(lp300w.read_face, source=source, morphable_folder=morphable)
     mirror = not any(face.is_mirrored for face in faces)
-    _write_training_set(args, faces, read, morphable, mirror)
+    _write_training_set(args, faces, read, morphable, mirror, lp300w.is_photo, {})
     return 0
 
 
@@ -318,7 +319,9 @@ def folder(args: argparse.Namespace) -> int:
     morphable = Path(args.morphable or default_morphable_folder())
     faces = own_photos.find_faces(args.images, args.landmarks)
     read = functools.partial(own_photos.read_face, morphable_folder=morphable, jaw=args.jaw)
-    residuals = _write_training_set(args, faces, read, morphable, mirror=True)
+    source = {"jaw": args.jaw}
+    errors = _write_training_set(args, faces, read, morphable, True, lambda face: True, source)
+    residuals = {face.name: errors[face.name] for face in faces}
     own_photos.write_report(Path(args.output), faces, residuals, morphable, args.jaw)
     print(own_photos.format_report(residuals))
     print(
@@ -360,6 +363,15 @@ def _add_training_set(
         default=validation,
         help="share of the photos that validate (default: %(default)s)",
     )
+    add(
+        "--rotate",
+        type=int,
+        default=0,
+        metavar="N",
+        help="turned views of each training photo, up to a yaw of 90 degrees, each with as many "
+        "crops as a photo (default: %(default)s)",
+    )
+    add("--seed", type=int, default=0, help="of the views' yaws (default: %(default)s)")
     add("--whiten-anew", action="store_true", help="by this set's own mean and deviation")
     add("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
 
@@ -370,21 +382,42 @@ def _write_training_set(
     read: Callable[[FaceFile], LabelledFace],
     morphable: Path,
     mirror: bool,
+    is_photo: Callable[[FaceFile], bool],
+    source: dict[str, int | str],
 ) -> dict[str, float]:
-    """Write the set that the flags ask for; the errors of its faces by name."""
-    from utils.preparation import training_set
+    """Write the set that the flags ask for; the errors of its faces by name.
 
+    Args:
+        args: flags of `_add_training_set`.
+        faces, read: of the source.
+        morphable, mirror, source: of the recipe.
+        is_photo: whether a face may be turned.
+    """
+    from synergynet import fileio
+    from utils.preparation import training_set, turned_views
+
+    output = Path(args.output)
     training, validation = training_set.split(faces, args.validation)
+    if args.rotate:
+        turned_views.face_surface(morphable)  # or it cannot be turned
+        training = turned_views.with_views(training, args.rotate, is_photo)
+        read = turned_views.ViewReader(read, morphable, args.rotate, args.seed)
+        source = source | {"rotate": args.rotate, "seed": args.seed}
     crops = len(training) * args.augment + len(validation)
+    views = sum(isinstance(face.label, turned_views.View) for face in training)
     print(
-        f"{args.output}: {len(training)} faces x {args.augment} crops to train, {len(validation)} "
-        f"faces to validate; about {training_set.crop_bytes(crops) / 1e6:,.0f} MB"
+        f"{args.output}: {len(training)} faces{f' ({views} turned)' if views else ''} x "
+        f"{args.augment} crops to train, {len(validation)} faces to validate; about "
+        f"{training_set.crop_bytes(crops) / 1e6:,.0f} MB"
     )
-    recipe = training_set.Recipe(morphable, args.augment, mirror, args.whiten_anew)
+    recipe = training_set.Recipe(morphable, args.augment, mirror, args.whiten_anew, source)
     errors = training_set.write_training_set(
-        training, validation, read, Path(args.output), recipe, args.workers
+        training, validation, read, output, recipe, args.workers
     )
-    print(training_set.training_command(Path(args.output), recipe, bool(validation)))
+    if views:
+        fileio.write_image(output / turned_views.SHEET, turned_views.draw_views(training, read))
+        print(f"{output / turned_views.SHEET}: some photos and turned views, landmarks drawn")
+    print(training_set.training_command(output, recipe, bool(validation)))
     return errors
 
 

@@ -80,6 +80,15 @@ def photo_name(stem: str) -> str:
     return re.sub(r"_\d{1,2}$", "", without_view)
 
 
+def is_photo(face: FaceFile) -> bool:
+    """Whether a picture is as it was taken, which those of other sources than 300W-LP are.
+
+    In 300W-LP `AFW_134212_1_0` is; turned views, as `AFW_134212_1_3`, and mirror images are not.
+    """
+    view = re.search(r"_\d{1,2}_(\d{1,2})$", PurePosixPath(face.picture).stem)
+    return not face.is_mirrored and (view is None or int(view[1]) == 0)
+
+
 def _is_ignored(path: PurePosixPath) -> bool:
     return path.name.startswith(".") or not {*path.parts[:-1]}.isdisjoint(NO_FACES)
 

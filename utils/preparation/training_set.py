@@ -100,12 +100,14 @@ class Recipe:
         crops: number of crops a photo; the first is the benchmark's, the others are jittered.
         mirror: whether every second jittered crop is a mirror image.
         whiten_anew: whiten with this set's mean and standard deviation, not the face model's.
+        source: what else pictures and labels depend on, by name.
     """
 
     morphable: Path
     crops: int
     mirror: bool
     whiten_anew: bool
+    source: dict[str, int | str] = dataclasses.field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- planning
@@ -323,6 +325,7 @@ def _begin(output: Path, recipe: Recipe) -> Path:
         "morphable": load_morphable(recipe.morphable).hash,
         "augment": recipe.crops,
         "mirror": recipe.mirror,
+        **recipe.source,
     }
     path = unfinished / "settings.json"
     if path.exists() and fileio.read_json(path) != settings:
@@ -352,7 +355,7 @@ def _convert(
     with tqdm(total=total, initial=resumed, unit="face", disable=None) as progress:
         for (_, chunk), failed in zip(tasks, map_in_order(_run, tasks, workers), strict=True):
             progress.update(len(chunk))
-            errors += failed
+            errors += [error for error in failed if error not in errors]  # views share a photo
             if len(errors) >= MAX_ERRORS:
                 break
     if errors:
