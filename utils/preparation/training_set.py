@@ -355,7 +355,7 @@ def _convert(
     with tqdm(total=total, initial=resumed, unit="face", disable=None) as progress:
         for (_, chunk), failed in zip(tasks, map_in_order(_run, tasks, workers), strict=True):
             progress.update(len(chunk))
-            errors += [error for error in failed if error not in errors]  # views share a photo
+            errors = list(dict.fromkeys(errors + failed))  # views share their photo's
             if len(errors) >= MAX_ERRORS:
                 break
     if errors:

@@ -50,7 +50,8 @@ from utils.preparation.training_set import FaceFile, LabelledFace, exact_box, la
 VIEW = 2.0  # side of a view, in those of the landmarks' box; jittered crops need 1.8
 MARGIN = 0.5  # of the picture that is turned, around that: it hides where nothing may move
 MOST_FACE_PX = 160.0  # larger faces are made smaller; a crop shows them at 85
-CELL_UM = 4000.0  # vertices of the face model nearer than this are one
+MOST_VERTICES = 10_000  # finer face models are made coarser: a view has 26,000 triangles in all
+CELL_UM = 4000.0
 GRID_PX = 4.0  # of the sheet
 BEHIND_PX = 1.0  # the sheet lies that far behind the face ...
 BELOW_PX = 9  # ... at the deepest place within this square
@@ -59,6 +60,7 @@ JUMP_PX = 6.0  # neighbours that show places of the photo further apart are an e
 RIGID = 0.45  # so far from the face all turns with it, in box sides
 AROUND = (-0.3, -0.5, 0.3, 0.3)  # what is head around the landmarks' box, in its sides
 LEAST_WEIGHT = 1e-3  # of a mean that counts
+LEAST_FACE_PX = 16.0  # smaller faces are not turned
 FRONTAL_DEG = 10.0  # who looks to a side by less is turned to either
 SHEET, SHEET_PHOTOS = "views.jpg", 8  # what `draw_views` draws is called, and how many rows
 PHOTO_PIXEL = 0.5  # photo px count the first pixel's centre as 1; here it is 0.5
@@ -66,7 +68,7 @@ PHOTO_PIXEL = 0.5  # photo px count the first pixel's centre as 1; here it is 0.
 
 @dataclasses.dataclass(frozen=True)
 class FaceSurface:
-    """The vertices and triangles of a morphable model that are drawn; with all landmarks.
+    """The vertices and triangles of a morphable model that are drawn.
 
     Attributes:
         mean: (V, 3); basis: (V, 3, 50), float32, micrometres, y up.
@@ -79,23 +81,25 @@ class FaceSurface:
 
     @classmethod
     def of(cls, morphable: MorphableModel) -> FaceSurface:
-        """A coarser model, of one vertex a cell of CELL_UM; coarse models stay as they are.
+        """The triangles of a model; of one with many vertices, those between one a cell of CELL_UM,
+        a landmark where there is one.
 
         Raises:
             ValueError: it has no triangles.
         """
         if morphable.triangles is None:
             raise ValueError(f"{morphable.name}: no triangles (tri.mat), so no surface")
-        verts = np.asarray(morphable.mean_face)
-        landmarks = np.asarray(morphable.keypoints).reshape(N_LANDMARKS, 3)[:, 0] // 3
-        cells = np.floor(verts / CELL_UM).astype(np.int64)
-        order = np.concatenate([landmarks, np.arange(len(verts))])
-        _, first, cell = np.unique(cells[order], axis=0, return_index=True, return_inverse=True)
-        kept = order[first][cell.reshape(-1)][len(landmarks) :]  # (V,) the vertex in its stead
-        kept[landmarks] = landmarks
-        triangles = kept[morphable.triangles]  # (T, 3)
-        a, b, c = triangles.T
-        triangles = triangles[(a != b) & (b != c) & (c != a)]
+        verts, triangles = np.asarray(morphable.mean_face), morphable.triangles
+        if len(verts) > MOST_VERTICES:
+            landmarks = np.asarray(morphable.keypoints).reshape(N_LANDMARKS, 3)[:, 0] // 3
+            order = np.concatenate([landmarks, np.arange(len(verts))])
+            cells = np.floor(verts[order] / CELL_UM).astype(np.int64)
+            _, first, cell = np.unique(cells, axis=0, return_index=True, return_inverse=True)
+            kept = order[first][cell.reshape(-1)][N_LANDMARKS:]  # (V,) the vertex in its stead
+            kept[landmarks] = landmarks
+            triangles = kept[triangles]  # (T, 3)
+            a, b, c = triangles.T
+            triangles = triangles[(a != b) & (b != c) & (c != a)]
         vertices, triangles = np.unique(triangles, return_inverse=True)
         bases = [np.asarray(basis) for basis in (morphable.w_shp, morphable.w_exp)]
         basis = np.concatenate(bases, axis=1).reshape(len(verts), 3, -1)[vertices]
@@ -380,7 +384,7 @@ class ViewReader:
         """The face of a photo or of one of its views.
 
         Raises:
-            InputError: as `read` does; or the face lies outside the photo.
+            InputError: as `read` does; or the face lies outside the photo, or is too small.
         """
         view = face_file.label if isinstance(face_file.label, View) else None
         photo = view.face if view else face_file
@@ -391,6 +395,9 @@ class ViewReader:
             return self._face
         if self._mesh is None:
             exact_box(self._face.image, self._face.landmarks, photo.picture)
+            size_px = np.ptp(self._face.landmarks[:2], axis=1).max()
+            if size_px < LEAST_FACE_PX:
+                raise fileio.InputError(f"{photo.picture}: a face of {size_px:.0f} px is too small")
             surface, model = face_surface(self.morphable), landmark_model(self.morphable)
             self._mesh = photo_mesh(self._face, surface, model)
         yaw_deg = head_angles_deg(self._face).yaw
