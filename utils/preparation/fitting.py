@@ -32,7 +32,8 @@ from utils.preparation.contour import JAW, N_JAW, JawCurves
 NOISE = 0.01  # standard deviation of a landmark, in face sizes
 CAUCHY_SCALE = 2.0  # a point this many standard deviations off has half its weight
 SLIDE = 3.0  # an outline point's deviation along the outline, in those across it
-ROUNDS = 6  # the first with all points alike, the others re-weighted
+ROUNDS = 6  # the first with points all alike, the others re-weighted
+OUTLINE_AT_FIRST = 0.1  # weight of outline points, which lie wrong where the first camera does
 ROUNDS_OF_OUTLINES = 10  # whose points move from round to round
 
 
@@ -80,7 +81,7 @@ def fit_landmarks(
     target[1] = IMG_SIZE + 1 - target[1]  # y up, as the camera has it
     centre = target.mean(1, keepdims=True)  # (D, 1)
     problem = _Problem((target - centre) / face_px, model, curves)
-    unknowns, weights = problem.start(), np.ones(N_LANDMARKS)
+    unknowns, weights = problem.start(), problem.first_weights()
     for _ in range(ROUNDS_OF_OUTLINES if problem.curves else ROUNDS):
         unknowns = problem.solve(unknowns, weights)
         weights = problem.weights(unknowns)  # (68,)
@@ -131,9 +132,16 @@ class _Problem:
         starts = [self._start(slice(None)), self._start(slice(N_JAW, None))]
         costs = []
         for start in starts:
-            solved = self.solve(start, np.ones(N_LANDMARKS))
+            solved = self.solve(start, self.first_weights())
             costs.append(np.sum(self.residuals(solved, self.weights(solved)) ** 2))
         return starts[int(np.argmin(costs))]
+
+    def first_weights(self) -> np.ndarray:
+        """(68,) of the first round, when nobody knows which points the 3D model can explain."""
+        weights = np.ones(N_LANDMARKS)
+        if self.curves:
+            weights[JAW] = OUTLINE_AT_FIRST
+        return weights
 
     def _start(self, rows: slice) -> np.ndarray:
         mean, target = self.mean[rows], self.target[:, rows]
