@@ -217,3 +217,21 @@ def test_real_labels(shared_folder, dims):
         assert fit.residual < REAL_RESIDUAL
         expected = angles_deg(label_to_params(label, PHOTO_BOX, 450))
         np.testing.assert_allclose(angles_deg(fit.params), expected, atol=REAL_DEG[dims])
+
+
+@pytest.mark.parametrize("kind", ["3dmm_bfm", "open"])
+def test_real_labels_come_back_from_their_outline(shared_folder, kind):
+    """The jaw of the 3D points, moved to the outline of the label's own face; with either model."""
+    bfm = load_morphable(shared_folder / "data" / "3dmm_bfm")
+    bfm_model, bfm_curves = LandmarkModel.of(bfm), JawCurves.of(bfm)
+    morphable = bfm if kind == "3dmm_bfm" else load_morphable(OPEN_FOLDER)
+    model, curves = LandmarkModel.of(morphable), JawCurves.of(morphable)
+    for path in sorted((shared_folder / "data" / "aflw2000_samples").glob("*.mat")):
+        label = read_face_label(path)
+        params = label_to_params(label, PHOTO_BOX, 450)
+        truth = label.pt3d_68[:2]
+        outline = with_outline(params, bfm_model, bfm_curves, 0.0) - bfm_model.decode(params)[:2]
+        fit = fit_landmarks(truth + outline, model, curves)
+        nme = np.hypot(*(fit.landmarks[:2] - truth)).mean() / np.sqrt(np.ptp(truth, axis=1).prod())
+        assert nme < OUTLINE_NME
+        assert turn_between_deg(fit.params, params) < OUTLINE_DEG
