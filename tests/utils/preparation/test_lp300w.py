@@ -135,7 +135,7 @@ def test_mirror_images_are_made_only_where_the_source_has_none(archive, tmp_path
     recipes = []
     write = prepare_data._write_training_set
     monkeypatch.setattr(
-        prepare_data, "_write_training_set", lambda *a: recipes.append(a[-1]) or write(*a)
+        prepare_data, "_write_training_set", lambda *a: recipes.append(a[4]) or write(*a)
     )
     without = tmp_path / "without.zip"
     with zipfile.ZipFile(archive) as old, zipfile.ZipFile(without, "w") as new:
