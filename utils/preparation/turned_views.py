@@ -118,7 +118,7 @@ class PhotoMesh:
 
     Attributes:
         face: a square view of the photo, and its label in it.
-        picture: (S, S, 3) uint8 BGR, the view and as much more on each side.
+        picture: (S, S, 3) uint8 BGR, the view and MARGIN more on each side.
         verts: (N, 3) px of the view, y up, z towards the viewer.
         triangles: (T, 3) int32.
         rigid: (N, 1) from 0 to 1, how far each vertex turns with the head.
