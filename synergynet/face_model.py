@@ -21,7 +21,7 @@ import numpy as np
 
 from synergynet import fileio
 from synergynet.geometry.arrays import Array
-from synergynet.geometry.decoding import decode_points
+from synergynet.geometry.decoding import decode_points, model_points
 from synergynet.geometry.parameters import (
     N_EXPR,
     N_LANDMARKS,
@@ -30,6 +30,7 @@ from synergynet.geometry.parameters import (
     unwhiten,
     whiten,
 )
+from synergynet.meshes.topology import nearest_points
 
 ARRAYS = ("u", "w_shp", "w_exp", "keypoints", "param_mean", "param_std")
 
@@ -76,6 +77,30 @@ class MorphableModel:
         """Name and hash, as checkpoints and results record them."""
         return {"name": self.name, "hash": self.hash}
 
+    @functools.cached_property
+    def surface_vertices(self) -> np.ndarray:
+        """(V,) the vertex itself, or of those without a triangle the nearest that has one.
+
+        The open model's landmarks lie between vertices of its surface and belong to no triangle.
+
+        Raises:
+            ValueError: the model has no triangles.
+        """
+        if self.triangles is None:
+            raise ValueError(f"{self.name}: a face model without triangles has no surface")
+        rows = np.arange(self.n_vertices)
+        used = np.unique(self.triangles)
+        bare = np.setdiff1d(rows, used)
+        if len(bare):
+            mean = np.asarray(self.mean_face)
+            rows[bare] = used[nearest_points(mean[used], mean[bare])[1][:, 0]]
+        return rows
+
+    @property
+    def landmark_vertices(self) -> np.ndarray:
+        """(68,) which vertices the landmarks are."""
+        return np.asarray(self.keypoints)[::3] // 3
+
     @property
     def mean_face(self) -> Array:
         """The mean face (V, 3) in micrometres, y up."""
@@ -93,6 +118,11 @@ class MorphableModel:
         """68 landmarks (B, 3, 68) in crop px, y down, from real parameters (B, 62)."""
         rows = self.keypoints
         return decode_points(params, self.u[rows], self.w_shp[rows], self.w_exp[rows])
+
+    def landmarks_model(self, params: Array) -> Array:
+        """68 landmarks (B, 3, 68) micrometres, model frame, y up, of real parameters (B, 62)."""
+        rows = self.keypoints
+        return model_points(params, self.u[rows], self.w_shp[rows], self.w_exp[rows])
 
     def vertices(self, params: Array) -> Array:
         """All vertices (B, 3, V) in crop px, y down, from real parameters (B, 62)."""

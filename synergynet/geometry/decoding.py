@@ -22,11 +22,15 @@ def decode_points(params: Array, mean: Array, shp: Array, expr: Array) -> Array:
         (B, 3, N) crop px, y down.
     """
     camera = camera_of(params)  # (B, 3, 4) [P | t]
+    return turn_y(camera[:, :, :3] @ model_points(params, mean, shp, expr) + camera[:, :, 3:])
+
+
+def model_points(params: Array, mean: Array, shp: Array, expr: Array) -> Array:
+    """`decode_points` before the camera: (B, 3, N) micrometres in the model frame, y up."""
     verts_model = params[:, SHAPE] @ shp.T  # (B, 3N), one pass a basis
     verts_model += params[:, EXPR] @ expr.T
     verts_model += mean.T
-    verts_model = verts_model.reshape(-1, mean.shape[0] // 3, 3).mT  # (B, 3, N)
-    return turn_y(camera[:, :, :3] @ verts_model + camera[:, :, 3:])
+    return verts_model.reshape(-1, mean.shape[0] // 3, 3).mT
 
 
 def turn_y(points: Array) -> Array:

@@ -23,6 +23,7 @@ from synergynet.geometry import (
     decoding,
     mirror,
     parameters,
+    pinhole,
     pose,
 )
 from synergynet.geometry.mirror import FaceMirror
@@ -36,6 +37,8 @@ ROTATIONS = Rotation.random(BATCH, rng=rng).as_matrix()
 ANGLES = rng.uniform(-80, 80, (3, BATCH))
 VECTORS = rng.normal(size=(BATCH, 3))
 PARAMS, OTHER_PARAMS = rng.normal(size=(2, BATCH, N_PARAMS))
+RAYS = np.abs(VECTORS) / np.linalg.norm(VECTORS, axis=1, keepdims=True)
+FOCAL_PX = np.arange(1000.0, 1000 + BATCH)
 CAMERAS = rng.normal(size=(BATCH, 3, 4))
 LANDMARKS = rng.uniform(0, 450, (BATCH, 3, N_LANDMARKS))
 BOXES = np.array([10.0, 20, 130, 150]) + rng.uniform(0, 5, (BATCH, 4))
@@ -82,6 +85,7 @@ CALLS: dict[Callable[..., Any], tuple[Any, ...]] = {
     crop.photo_to_crop: (LANDMARKS, BOXES),
     crop.photo_px_per_crop_px: (BOXES,),
     decoding.decode_points: (PARAMS, *LINEAR),
+    decoding.model_points: (PARAMS, *LINEAR),
     decoding.turn_y: (LANDMARKS,),
     mirror.mirror_landmarks: (LANDMARKS,),
     mirror.mirror_rotation: (ROTATIONS,),
@@ -90,6 +94,9 @@ CALLS: dict[Callable[..., Any], tuple[Any, ...]] = {
     mirror.mean_params: (PARAMS, OTHER_PARAMS),
     parameters.unwhiten: (PARAMS, MEAN, STD),
     parameters.whiten: (PARAMS, MEAN, STD),
+    pinhole.turn_to_ray: (RAYS,),
+    pinhole.to_pinhole: (CAMERAS[:, :2, :3], VECTORS[:, :2], VECTORS, FOCAL_PX),
+    pinhole.to_affine: (ROTATIONS, VECTORS + np.array([0, 0, 9]), VECTORS, FOCAL_PX),
     pose.compose_rotation: (pose.Pose(*ANGLES),),
     pose.exact_angles: (ROTATIONS,),
     pose.published_angles: (ROTATIONS,),
@@ -139,7 +146,7 @@ def test_no_function_is_left_out():
 def test_a_face_model_decodes_both_alike(tiny_morphable: MorphableModel):
     model = tiny_morphable.convert(lambda a: a if a.dtype == torch.int64 else a.double())
     twin = model.convert(lambda array: array.numpy())
-    for method in ("landmarks", "vertices", "whiten", "unwhiten"):
+    for method in ("landmarks", "landmarks_model", "vertices", "whiten", "unwhiten"):
         found = getattr(model, method)(torch.from_numpy(PARAMS))
         expected = getattr(twin, method)(PARAMS)
         np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * 1e5)  # um
