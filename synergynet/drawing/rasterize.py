@@ -14,6 +14,7 @@ import numpy as np
 # OpenCV offers a perspective camera only. From this many pixels away its rays are nearly parallel;
 # what remains of the perspective is divided out beforehand.
 _CAMERA_DISTANCE = 2.0**15
+_NEAR, _FAR = 0.75 * _CAMERA_DISTANCE, 1.25 * _CAMERA_DISTANCE
 
 
 def rasterize(
@@ -40,6 +41,21 @@ def rasterize(
     return _rasterize(seen_by_camera, triangles, attributes, height, width, background)
 
 
+def rasterize_depth(
+    verts: np.ndarray, triangles: np.ndarray, height: int, width: int
+) -> np.ndarray:
+    """The depth of `rasterize` alone, in half the time."""
+    depth = np.full((height, width), _FAR, np.float32)
+    distances = cv2.triangleRasterizeDepth(
+        _place_before_camera(verts, height, width),
+        np.ascontiguousarray(triangles, np.int32),
+        depth,
+        *_camera(height),
+        _settings(),
+    )
+    return _towards_viewer(distances)
+
+
 def _place_before_camera(verts: np.ndarray, height: int, width: int) -> np.ndarray:
     """Vertices (V, 3) float32 before OpenCV's camera: x right, y up, z towards the viewer."""
     camera = np.empty((len(verts), 3), np.float32)
@@ -59,28 +75,38 @@ def _rasterize(
     background: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`rasterize` of vertices that are placed before the camera."""
-    distance = _CAMERA_DISTANCE
-    near, far = distance * 0.75, distance * 1.25
     color = np.full((height, width, 3), background, np.float32)
-    depth = np.full((height, width), far, np.float32)
-    settings = cv2.TriangleRasterizeSettings()
-    settings.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
-    settings.setCullingMode(cv2.RASTERIZE_CULLING_NONE)
+    depth = np.full((height, width), _FAR, np.float32)
     drawn, distances = cv2.triangleRasterize(
         camera,
         np.ascontiguousarray(triangles, np.int32),
         np.ascontiguousarray(attributes, np.float32),
         color,
         depth,
-        np.eye(4, dtype=np.float32),
-        2 * np.arctan(height / 2 / distance),
-        near,
-        far,
-        settings,
+        *_camera(height),
+        _settings(),
     )
-    z = distance - np.asarray(distances)
-    z[z <= distance - far] = -np.inf
-    return np.asarray(drawn), z
+    return np.asarray(drawn), _towards_viewer(distances)
+
+
+def _camera(height: int) -> tuple[np.ndarray, float, float, float]:
+    """Pose, field of view and the nearest and farthest distance of OpenCV's camera."""
+    view = 2 * float(np.arctan(height / 2 / _CAMERA_DISTANCE))
+    return np.eye(4, dtype=np.float32), view, _NEAR, _FAR
+
+
+def _settings() -> cv2.TriangleRasterizeSettings:
+    settings = cv2.TriangleRasterizeSettings()
+    settings.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
+    settings.setCullingMode(cv2.RASTERIZE_CULLING_NONE)
+    return settings
+
+
+def _towards_viewer(distances: cv2.typing.MatLike) -> np.ndarray:
+    """z of a buffer of distances from the camera; -inf where nothing is."""
+    z = _CAMERA_DISTANCE - np.asarray(distances)
+    z[z <= _CAMERA_DISTANCE - _FAR] = -np.inf
+    return z
 
 
 def rasterize_triangles(

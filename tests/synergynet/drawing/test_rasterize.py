@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from synergynet.drawing.rasterize import cover_pixels, rasterize, rasterize_triangles
+from synergynet.drawing.rasterize import (
+    cover_pixels,
+    rasterize,
+    rasterize_depth,
+    rasterize_triangles,
+)
 
 
 def quad(x0, y0, x1, y1, z):
@@ -28,6 +33,11 @@ def test_nearer_triangle_wins_whatever_its_orientation(two_quads):
     _, depth = rasterize(*two_quads, np.zeros((8, 3)), 30, 24)
     assert depth[6, 9] == pytest.approx(50, abs=0.01)
     assert depth[15, 9] == pytest.approx(40, abs=0.01)
+
+
+def test_the_depth_alone_is_the_same(two_quads):
+    _, depth = rasterize(*two_quads, np.zeros((8, 3)), 30, 24)
+    np.testing.assert_array_equal(rasterize_depth(*two_quads, 30, 24), depth)
 
 
 def test_attributes_are_interpolated_at_pixel_centres(two_quads):
