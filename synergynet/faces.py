@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from synergynet import table
 from synergynet.face_model import MorphableModel
-from synergynet.geometry.camera import camera_of, decompose_camera
+from synergynet.geometry.camera import (
+    camera_of,
+    decompose_camera,
+    params_to_photo,
+    rotation_vector,
+)
+from synergynet.geometry.conventions import from_opencv
 from synergynet.geometry.crop import crop_to_photo
-from synergynet.geometry.pose import Pose, decode_pose
+from synergynet.geometry.parameters import EXPR
+from synergynet.geometry.pinhole import PUPILS_MM, Lens, to_pinhole
+from synergynet.geometry.pose import Pose, decode_pose, exact_angles
+from synergynet.meshes.visibility import visible_vertices
+
+RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)  # of the 68 landmarks
 
 POSE_CONVENTION = (
     "degrees; R = Rx(pitch) Ry(yaw) Rz(roll) as in 300W-LP and AFLW2000-3D; 'exact' inverts that, "
     "'published' reads the yaw as SynergyNet's and 3DDFA's code do"
 )
+
+
+class MetricPose(NamedTuple):
+    """Where heads are, of a known lens and an assumed size: see `geometry.pinhole`.
+
+    Attributes:
+        rvec: (N, 3) OpenCV's rotation vector from the head's frame to the camera's.
+        tvec_mm: (N, 3) OpenCV's translation: the point between the pupils, in the camera's frame.
+        angles: (N,) each, degrees: as `Faces.pose("exact")`, but of the head against the camera,
+            not against the ray along which it is seen.
+    """
+
+    rvec: np.ndarray
+    tvec_mm: np.ndarray
+    angles: Pose
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,6 +118,93 @@ class Faces:
         """(T, 3) of `vertices`, counter-clockwise from outside; None where the model has none."""
         return self.model.triangles
 
+    # ------------------------------------------------------------ what the camera sees
+
+    @functools.cached_property
+    def visible_vertices(self) -> np.ndarray | None:
+        """(N, V) bool: neither turned away nor hidden behind the face itself, computed once.
+
+        Hair, hands and other people are not looked for. None where the model has no triangles.
+        """
+        triangles = self.model.triangles
+        if triangles is None:
+            return None
+        surface = self.model.surface_vertices
+        seen = [visible_vertices(v, triangles, surface) for v in self.model.vertices(self.params)]
+        return np.array(seen, bool).reshape(len(self), self.model.n_vertices)
+
+    @property
+    def visible(self) -> np.ndarray | None:
+        """(N, 68) bool of the landmarks, see `visible_vertices`."""
+        seen = self.visible_vertices
+        return None if seen is None else seen[:, self.model.landmark_vertices]
+
+    # ------------------------------------------------------------ sizes and distances
+
+    @functools.cached_property
+    def _head_frame(self) -> tuple[np.ndarray, np.ndarray]:
+        """Origin (N, 3) and unit (N,) of the heads' frames, in the model's frame and micrometres.
+
+        Of the faces at rest, so that neither moves with the expression.
+        """
+        at_rest = self.params.copy()
+        at_rest[:, EXPR] = 0
+        eyes = self.model.landmarks_model(at_rest)  # (N, 3, 68)
+        right, left = eyes[:, :, RIGHT_EYE].mean(axis=2), eyes[:, :, LEFT_EYE].mean(axis=2)
+        return (right + left) / 2, np.linalg.norm(left - right, axis=1)
+
+    @property
+    def head_unit_px(self) -> np.ndarray:
+        """(N,) photo px between the pupils, as from the front: the heads' sizes in the photo.
+
+        Differences of x, y and z of landmarks and vertices, over this, are in head units.
+        """
+        photo_params = params_to_photo(self.params, self.roi_boxes)
+        return decompose_camera(camera_of(photo_params))[0] * self._head_frame[1]
+
+    @property
+    def landmarks_head(self) -> np.ndarray:
+        """(N, 3, 68) float32 in head units: the same however the head is turned and seen.
+
+        The origin is between the pupils of the face at rest, which are 1 apart; x to the subject's
+        left, y up, z out of the face.
+        """
+        origin, unit = self._head_frame
+        points = self.model.landmarks_model(self.params)
+        return ((points - origin[:, :, None]) / unit[:, None, None]).astype(np.float32)
+
+    def metric_pose(self, lens: Lens) -> MetricPose:
+        """Where the heads are before a pinhole camera, if their pupils are PUPILS_MM apart.
+
+        `cv2.projectPoints(PUPILS_MM * faces.landmarks_head[i].T, rvec[i], tvec_mm[i], K, None)`
+        gives the landmarks, in the perspective that weak perspective lacks. Distances go with the
+        true distance between the pupils, angles do not depend on it.
+
+        Args:
+            lens: of the photo, or of each face its own: focal_px (N,), centre_px (N, 2).
+        """
+        photo_params = params_to_photo(self.params, self.roi_boxes)
+        _, unit = self._head_frame
+        rows = camera_of(photo_params)[:, :2, :3] * unit[:, None, None]  # px a head unit, y up
+        centroid = self.landmarks_head.mean(axis=2).astype(np.float64)
+        focal = np.broadcast_to(np.asarray(lens.focal_px, np.float64), len(self))
+        seen = self.landmarks[:, :2].mean(axis=2) - np.asarray(lens.centre_px, np.float64)
+        rotation, translation = to_pinhole(rows * [[1], [-1]], seen, centroid, focal)
+        rvec = rotation_vector(rotation)
+        return MetricPose(rvec, PUPILS_MM * translation, exact_angles(from_opencv(rvec)))
+
+    def to_dict(self, lens: Lens | None = None) -> dict[str, list[Any]]:
+        """Plain columns, a row a face: `pandas.DataFrame(faces.to_dict())`.
+
+        The columns and numbers of `faces.csv` and of the videos' tables, after `image_index`.
+
+        Args:
+            lens: for the columns of `metric_pose`, which are None without.
+        """
+        rows = [table.cells(face) for face in describe_faces(self, lens)]
+        columns = {name: [row[i] for row in rows] for i, name in enumerate(table.COLUMNS)}
+        return {"image_index": self.image_index.tolist(), **columns}
+
 
 def decode_faces(
     model: MorphableModel,
@@ -124,25 +239,48 @@ def concatenate_faces(parts: Sequence[Faces]) -> Faces:
     return dataclasses.replace(parts[0], **arrays)
 
 
-def describe_faces(faces: Faces) -> list[dict[str, Any]]:
+def describe_faces(faces: Faces, lens: Lens | None = None) -> list[dict[str, Any]]:
     """Faces as plain numbers for JSON, one dict each: boxes, landmarks, pose and parameters.
 
     Landmarks are 68 triples x y z in photo px to 3 decimals; angles in degrees to 3 decimals;
-    the 62 parameters keep float32's precision. POSE_CONVENTION says what the angles mean.
+    the 62 parameters keep float32's precision. POSE_CONVENTION says what the angles mean, and
+    METRIC_CONVENTION what `metric_pose` means, which is None without a lens; so is `visible`
+    where the face model has no triangles.
+
+    Args:
+        faces: not modified.
+        lens: as for `Faces.metric_pose`.
     """
     poses = {method: faces.pose(method) for method in ("exact", "published")}
+    landmarks = faces.landmarks.astype(np.float64).round(3)
+    visible, units = faces.visible, faces.head_unit_px
+    metric = None if lens is None else faces.metric_pose(lens)
     return [
         {
             "box": faces.boxes[index].round(2).tolist(),
             "score": round(float(faces.scores[index]), 4),
             "doubtful": bool(faces.doubtful[index]),
             "roi_box": faces.roi_boxes[index].tolist(),
-            "pose": {
-                method: {name: round(float(a[index]), 3) for name, a in pose._asdict().items()}
-                for method, pose in poses.items()
-            },
-            "landmarks": [[round(float(v), 3) for v in p] for p in faces.landmarks[index].T],
+            "pose": {method: _describe_angles(pose, index) for method, pose in poses.items()},
+            "landmarks": landmarks[index].T.tolist(),
+            "visible": None if visible is None else visible[index].tolist(),
             "params": [float(f"{v:.9g}") for v in faces.params[index]],
+            "head_unit_px": round(float(units[index]), 3),
+            "metric_pose": None if metric is None else _describe_metric(metric, index),
         }
         for index in range(len(faces))
     ]
+
+
+def _describe_angles(pose: Pose, index: int) -> dict[str, float]:
+    return {name: round(float(angle[index]), 3) for name, angle in pose._asdict().items()}
+
+
+def _describe_metric(metric: MetricPose, index: int) -> dict[str, Any]:
+    tvec = metric.tvec_mm[index]
+    return {
+        "rvec": [round(float(v), 6) for v in metric.rvec[index]],
+        "tvec_mm": [round(float(v), 2) for v in tvec],
+        "distance_head_units": round(float(np.linalg.norm(tvec)) / PUPILS_MM, 4),
+        **_describe_angles(metric.angles, index),
+    }

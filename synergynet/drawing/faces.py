@@ -12,10 +12,11 @@ NOSE_TIP = 30  # of the 68 landmarks
 
 
 def draw_landmarks(photo: np.ndarray, faces: Faces) -> np.ndarray:
-    """A copy of the photo with the 68 landmarks of every face."""
+    """A copy of the photo with the 68 landmarks of every face, hidden ones hollow."""
     picture = photo.copy()
-    for landmarks, side in zip(faces.landmarks, _sides(faces), strict=True):
-        lines.draw_landmarks(picture, landmarks, crop_px=side, in_place=True)
+    seen = [None] * len(faces) if faces.visible is None else faces.visible
+    for landmarks, visible, side in zip(faces.landmarks, seen, _sides(faces), strict=True):
+        lines.draw_landmarks(picture, landmarks, crop_px=side, visible=visible, in_place=True)
     return picture
 
 

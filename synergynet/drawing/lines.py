@@ -22,6 +22,7 @@ FACE_PARTS = {
 }
 PREDICTION_BGR = (120, 220, 60)
 TRUTH_BGR = (255, 170, 60)
+DOT_BGR, HOLLOW_BGR = (255, 255, 255), (0, 0, 0)
 AXES_BGR = ((60, 60, 235), (70, 200, 70), (235, 130, 40))  # x red, y green, z blue
 BACKGROUND_BGR = (32, 28, 26)
 TEXT_BGR = (235, 235, 235)
@@ -39,6 +40,7 @@ def draw_landmarks(
     colour: tuple[int, int, int] = PREDICTION_BGR,
     crop_px: float | None = None,
     *,
+    visible: np.ndarray | None = None,
     in_place: bool = False,
 ) -> np.ndarray:
     """Draw 68 landmarks as dots joined by lines part by part, anti-aliased.
@@ -48,6 +50,7 @@ def draw_landmarks(
         landmarks: (2 or 3, 68) px of this image, y down.
         colour: BGR of the lines.
         crop_px: side of the face's crop, for the width of lines; None is the whole picture's.
+        visible: (68,) bool; dots of the others are hollow. Small faces have no dots.
         in_place: draw on `image` itself; for many faces, whose copies would cost more than lines.
     """
     image = image if in_place else image.copy()
@@ -61,8 +64,14 @@ def draw_landmarks(
         cv2.polylines(image, run, closed, (0, 0, 0), edge, cv2.LINE_AA, SUBPIXEL_BITS)
         cv2.polylines(image, run, closed, colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
     radius = round(2.6 * unit * 2**SUBPIXEL_BITS)
-    for point in points if not is_small else ():
-        cv2.circle(image, point, radius, (255, 255, 255), -1, cv2.LINE_AA, SUBPIXEL_BITS)
+    ring = max(1, round(1.4 * unit))
+    hollow = radius + 2 ** (SUBPIXEL_BITS - 1)  # half a pixel more: black looks smaller
+    for index, point in enumerate(points if not is_small else ()):
+        if visible is None or visible[index]:
+            cv2.circle(image, point, radius, DOT_BGR, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+        else:
+            cv2.circle(image, point, hollow, HOLLOW_BGR, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+            cv2.circle(image, point, hollow, DOT_BGR, ring, cv2.LINE_AA, SUBPIXEL_BITS)
     return image
 
 

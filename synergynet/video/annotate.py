@@ -25,10 +25,10 @@ from typing import Any, TextIO
 import cv2
 import numpy as np
 
-from synergynet import fileio
+from synergynet import fileio, table
 from synergynet.drawing.lines import TEXT_BGR
 from synergynet.faces import POSE_CONVENTION, Faces, describe_faces
-from synergynet.geometry.parameters import N_LANDMARKS, N_PARAMS
+from synergynet.geometry.pinhole import METRIC_CONVENTION, Lens
 from synergynet.net import SynergyNet
 from synergynet.photos.sources import WEBCAM
 from synergynet.progress import Progress
@@ -37,12 +37,7 @@ from synergynet.video.tracking import DETECT_EVERY, Tracker
 DEFAULT_FPS = 25.0  # of videos and webcams that do not tell
 # H.264, which browsers play, where this build of OpenCV can write it; MPEG-4 part 2 is everywhere
 CODECS = {"avc1": "H.264", "mp4v": "MPEG-4 part 2"}
-CSV_HEADER = [
-    *("frame", "seconds", "id", "box_x0", "box_y0", "box_x1", "box_y1", "score", "doubtful"),
-    *("yaw", "pitch", "roll", "yaw_published", "pitch_published", "roll_published"),
-    *(f"{axis}{i}" for i in range(N_LANDMARKS) for axis in "xyz"),
-    *(f"param{i}" for i in range(N_PARAMS)),
-]
+CSV_HEADER = ["frame", "seconds", "id", *table.COLUMNS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,12 +197,14 @@ class ResultsWriter:
 
     def add_faces(self, row: FrameFaces) -> None:
         """Write the faces of the next frame."""
-        described = describe_faces(row.faces)
+        described = describe_faces(row.faces, row.lens)
         ids = row.ids.tolist()
         faces = [{"id": id_} | face for id_, face in zip(ids, described, strict=True)]
         line = {"frame": row.frame, "seconds": round(row.seconds, 4), "faces": faces}
         self._jsonl.write(json.dumps(line, allow_nan=False) + "\n")
-        self._csv.writerows([row.frame, line["seconds"], *_csv_cells(face)] for face in faces)
+        for face in faces:
+            cells = table.cells(face)
+            self._csv.writerow([row.frame, line["seconds"], face["id"], *cells])
 
 
 @functools.cache
@@ -232,20 +229,14 @@ class FrameFaces:
         seconds: since the first.
         ids: (N,) identities.
         faces: N of them.
+        lens: that the frame was taken with, where it is known.
     """
 
     frame: int
     seconds: float
     ids: np.ndarray
     faces: Faces
-
-
-def _csv_cells(face: dict[str, Any]) -> list[float]:
-    exact, published = (face["pose"][m] for m in ("exact", "published"))
-    angles = [pose[name] for pose in (exact, published) for name in ("yaw", "pitch", "roll")]
-    points = [value for point in face["landmarks"] for value in point]
-    seen = [face["id"], *face["box"], face["score"], int(face["doubtful"])]
-    return [*seen, *angles, *points, *face["params"]]
+    lens: Lens | None = None
 
 
 @contextlib.contextmanager
@@ -265,6 +256,7 @@ def annotate_video(
     *,
     smooth: bool = False,
     detect_every: int = DETECT_EVERY,
+    focal_px: float | None = None,
 ) -> VideoSummary:
     """Track the faces of a video and write what was found.
 
@@ -279,6 +271,7 @@ def annotate_video(
             numbers only.
         smooth: whether to filter the parameters over time.
         detect_every: frames between detections while nothing is in doubt.
+        focal_px: of the lens, for the faces' metric pose; None leaves that out.
     Raises:
         InputError: the source cannot be read, or the video not be written, or only over the source.
     """
@@ -299,7 +292,8 @@ def annotate_video(
                 ids, faces = tracker.step(image, seconds)
                 if draw is not None:
                     results.add_picture(seconds, draw_ids(draw(image, faces), ids, faces))
-                results.add_faces(FrameFaces(frames, seconds, ids, faces))
+                lens = None if focal_px is None else Lens.of_photo(focal_px, image.shape)
+                results.add_faces(FrameFaces(frames, seconds, ids, faces, lens))
                 frames += 1
                 n_faces += len(faces)
                 seen.update(ids.tolist())
@@ -312,6 +306,7 @@ def annotate_video(
     summary = VideoSummary(frames, n_faces, len(seen), results.codec, problem)
     facts = {"video": source, "fps": reader.fps, "smooth": smooth, **dataclasses.asdict(summary)}
     facts |= {"morphable": net.model.morphable_id, "pose_convention": POSE_CONVENTION}
+    facts |= {"focal_px": focal_px, "metric_convention": METRIC_CONVENTION}
     fileio.write_json(f"{stem}.json", facts)
     if stopped and not reader.is_live:
         raise KeyboardInterrupt

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -27,11 +29,11 @@ def faces(photo) -> Faces:
 
 def test_every_face_is_drawn_in_turn_and_the_photo_stays(photo, faces):
     before, landmarks, poses = photo.copy(), photo, photo
-    for points, rotation, box in zip(
-        faces.landmarks, faces.rotations, faces.roi_boxes, strict=True
+    for points, visible, rotation, box in zip(
+        faces.landmarks, faces.visible, faces.rotations, faces.roi_boxes, strict=True
     ):
         side = box[2] - box[0]
-        landmarks = lines.draw_landmarks(landmarks, points, crop_px=side)
+        landmarks = lines.draw_landmarks(landmarks, points, crop_px=side, visible=visible)
         poses = draw_pose_box(poses, rotation, points)
         nose = points[:2, drawing.NOSE_TIP]
         poses = lines.draw_pose_axes(poses, rotation, nose, side / 3, crop_px=side)
@@ -39,3 +41,11 @@ def test_every_face_is_drawn_in_turn_and_the_photo_stays(photo, faces):
     np.testing.assert_array_equal(drawing.draw_poses(photo, faces), poses)
     np.testing.assert_array_equal(photo, before)
     assert (landmarks != poses).any()
+
+
+def test_without_triangles_every_dot_is_full(photo, faces):
+    bare = dataclasses.replace(faces, model=dataclasses.replace(faces.model, triangles=None))
+    expected = photo
+    for points, side in zip(faces.landmarks, np.ptp(faces.roi_boxes[:, ::2], axis=1), strict=True):
+        expected = lines.draw_landmarks(expected, points, crop_px=side)
+    np.testing.assert_array_equal(drawing.draw_landmarks(photo, bare), expected)

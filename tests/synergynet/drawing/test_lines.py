@@ -32,6 +32,21 @@ def test_landmarks_are_drawn_at_their_places_with_lines_by_part():
     assert closing.any()
 
 
+def test_dots_of_hidden_landmarks_are_hollow():
+    landmarks, visible = grid_landmarks(), np.arange(68) % 3 > 0
+    image = lines.draw_landmarks(BLACK, landmarks, visible=visible)
+    full = lines.draw_landmarks(BLACK, landmarks)
+    for (x, y), is_seen in zip(landmarks[:2].T.astype(int), visible, strict=True):
+        dot, ring = image[y, x], image[y - 4 : y + 5, x]
+        assert (dot == full[y, x]).all() if is_seen else (dot < 60).all()
+        assert ring.max() > 150  # white around the hollow too
+    np.testing.assert_array_equal(
+        lines.draw_landmarks(BLACK, landmarks, visible=visible | True), full
+    )
+    small = lines.draw_landmarks(BLACK, landmarks / 4, crop_px=120, visible=visible)
+    np.testing.assert_array_equal(small, lines.draw_landmarks(BLACK, landmarks / 4, crop_px=120))
+
+
 def test_subpixel_places_move_the_drawing():
     landmarks = grid_landmarks()
     shifted = lines.draw_landmarks(BLACK, landmarks + 0.5)
