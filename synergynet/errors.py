@@ -59,6 +59,7 @@ def run_command(main: Callable[[Any], int], args: Any) -> int:
 
 # of flags that count or seed: what libraries below can take, and more than anybody needs
 MOST = {"--seed": 2**63 - 1, "--batch-size": 2**20, "--workers": 1024, "--count": 10**9}
+MOST |= {"--focal": 10**6}
 
 
 def require_at_least(args: Any, least: Mapping[str, float]) -> None:

@@ -57,6 +57,9 @@ def get_args_parser(program: str | None = None) -> argparse.ArgumentParser:
     add("--texture", action="store_true", help="textures/NAME_0.png, ... and what of it is seen")
     add("--depth", action="store_true", help="depth/NAME.png: white is nearest")
     add("--pncc", action="store_true", help="pncc/NAME.png: place on the mean face as colour")
+    add("--save-crops", action="store_true", help="crops/NAME_0.png, ... as the network saw them")
+    focal = "focal length in px, for metric pose (default: of JPEGs their EXIF's, if they have one)"
+    add("--focal", type=float, metavar="PX", help=focal)
     add("--output", default="inference_output", help="folder (default: %(default)s)")
     add("--results-only", action="store_true", help="write numbers only, no pictures")
     add("--resume", action="store_true", help="go on with an interrupted run")

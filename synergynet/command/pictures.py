@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 
 from synergynet import fileio
+from synergynet.command.faces_csv import FacesTable
 from synergynet.command.results import (
     describe_picture,
     plan_surface,
     require_apart,
+    write_crops,
     write_files,
     written_files,
 )
@@ -45,6 +47,7 @@ def do_pictures(
     if not args.resume and older.is_file():
         print(f"the older run's results are in {older}")
     done = results.done() if args.resume else {}
+    table = FacesTable(output, args.resume)
 
     def lacks_nothing(picture: Source) -> bool:
         n_faces = done.get(picture.path)
@@ -68,7 +71,7 @@ def do_pictures(
             photo, faces = outcome
             n_read += 1
             n_faces += len(faces)
-            description = describe_picture(picture, photo, faces)
+            description = describe_picture(picture, photo, faces, args.focal)
             if not len(faces):
                 progress.note(f"{picture.path}: no face found")
             for index in np.flatnonzero(faces.doubtful):
@@ -78,11 +81,15 @@ def do_pictures(
                 require_apart(files, sources)
                 try:
                     write_files(output, picture, photo, faces, surface)
+                    if surface.crops:
+                        border_px = net.weights.border_px if net.refine_crop else 0
+                        write_crops(output, picture, photo, faces, border_px)
                     fileio.write_json(output / "json" / f"{picture.name}.json", description)
                 except (fileio.InputError, cv2.error) as error:  # too large for a format, or OpenCV
                     progress.note(f"{picture.path}: not all is written: {one_line(error)}")
             if picture.path not in done:  # else only files were wanting
                 results.add(description)
+                table.add(description)
     what = "1 face" if n_faces == 1 else f"{n_faces} faces"
     print(f"{what} in {n_read} of {len(pictures)} pictures: {output}")
     return n_faces > 0 or any(done.values())

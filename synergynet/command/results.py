@@ -25,17 +25,21 @@ from synergynet.drawing.texture import (
 )
 from synergynet.face_model import MorphableModel
 from synergynet.faces import POSE_CONVENTION, Faces, describe_faces
+from synergynet.geometry.pinhole import METRIC_CONVENTION, Lens
 from synergynet.meshes.formats import glb_bytes, mesh_from_photo, mtl_text, obj_text, ply_bytes
+from synergynet.photos.crops import blacken_border, network_crop
+from synergynet.photos.focal import read_focal_px
 from synergynet.photos.sources import Source
 
 
 @dataclasses.dataclass(frozen=True)
 class Surface:
-    """What to write of the dense face.
+    """What to write of each face, and with it of the dense one.
 
     Attributes:
         mesh: obj, ply or glb; None for no meshes.
         texture, depth, pncc: whether these pictures are wanted.
+        crops: whether the network's crops are wanted.
         unwrapping: of the face model, where mesh or texture needs it.
         fade: (V,) of the overlay, where the face model has triangles to draw.
     """
@@ -44,6 +48,7 @@ class Surface:
     texture: bool
     depth: bool
     pncc: bool
+    crops: bool
     unwrapping: Unwrapping | None
     fade: np.ndarray | None
 
@@ -64,21 +69,53 @@ def plan_surface(model: MorphableModel, args: argparse.Namespace) -> Surface:
         args.texture,
         args.depth,
         args.pncc,
+        args.save_crops,
         unwrapping=unwrap_model(model) if args.mesh or args.texture else None,
         fade=edge_fade(model.mean_face, triangles) if triangles is not None else None,
     )
 
 
-def describe_picture(picture: Source, photo: np.ndarray, faces: Faces) -> dict[str, Any]:
-    """What the JSON of one picture says."""
+def describe_picture(
+    picture: Source, photo: np.ndarray, faces: Faces, focal_px: float | None = None
+) -> dict[str, Any]:
+    """What the JSON of one picture says.
+
+    Args:
+        picture, photo, faces: it and what it shows.
+        focal_px: of the lens; None takes that of the picture's EXIF, where it has one.
+    """
+    camera: dict[str, Any] | None = None
+    lens = None
+    source = "EXIF" if focal_px is None else "--focal"
+    if focal_px is None and len(faces):
+        focal_px = read_focal_px(picture.path, photo.shape)
+    if focal_px is not None:
+        lens = Lens.of_photo(focal_px, photo.shape)
+        camera = {"focal_px": round(focal_px, 2), "source": source, "centre_px": lens.centre_px}
+        camera["metric_convention"] = METRIC_CONVENTION
     return {
         "image": picture.path,
         "width": photo.shape[1],
         "height": photo.shape[0],
         "morphable": faces.model.morphable_id,
         "pose_convention": POSE_CONVENTION,
-        "faces": describe_faces(faces),
+        "camera": camera,
+        "faces": describe_faces(faces, lens),
     }
+
+
+def write_crops(
+    output: Path, picture: Source, photo: np.ndarray, faces: Faces, border_px: int
+) -> None:
+    """The 120-px crops of one picture's faces as the network saw them, before any quarter turn.
+
+    Args:
+        output, picture, photo, faces: as for `write_files`.
+        border_px: of the black border that this look has.
+    """
+    for index, box in enumerate(faces.roi_boxes):
+        crop = blacken_border(network_crop(photo, box)[None], border_px)[0]
+        fileio.write_image(output / "crops" / f"{picture.name}_{index}.png", crop)
 
 
 def write_files(
@@ -117,12 +154,14 @@ def write_files(
 
 
 def written_files(output: Path, name: str, n_faces: int, surface: Surface) -> list[Path]:
-    """What `write_files` writes for a picture of this name that shows so many faces."""
+    """What `write_files` and `write_crops` write for a picture of this name with so many faces."""
     folders = ["landmarks", "poses"] + ["rendering_overlay"] * (surface.fade is not None)
     files = [output / folder / f"{name}.jpg" for folder in folders]
     maps = {"depth": surface.depth, "pncc": surface.pncc}
     files += [output / folder / f"{name}.png" for folder, wanted in maps.items() if wanted]
     for index in range(n_faces):
+        if surface.crops:
+            files.append(output / "crops" / f"{name}_{index}.png")
         if surface.texture:
             files.append(output / "textures" / f"{name}_{index}.png")
         if surface.mesh:

@@ -17,6 +17,7 @@ from synergynet.photos.sources import find_sources, rank_and_world_size
 from synergynet.run_folder import only_run
 
 LEAST = {"--batch-size": 1, "--workers": 1, "--max-faces": 1, "--min-score": 0, "--min-size": 0}
+LEAST |= {"--focal": 1}
 LEAST_DETECT_PX = 32  # CenterFace's coarsest cells
 
 

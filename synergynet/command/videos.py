@@ -20,7 +20,8 @@ def do_videos(
     """Annotate videos; whether one shows a face, or an earlier run has done some of them."""
     draw = None if args.results_only else draw_frame
     flags = {"--mesh": args.mesh, "--texture": args.texture, "--depth": args.depth}
-    if given := [flag for flag, value in {**flags, "--pncc": args.pncc}.items() if value]:
+    flags |= {"--pncc": args.pncc, "--save-crops": args.save_crops}
+    if given := [flag for flag, value in flags.items() if value]:
         print(f"{', '.join(given)}: of pictures only; videos get none", file=sys.stderr)
     n_done = n_faces = 0
     for video in videos:
@@ -29,7 +30,9 @@ def do_videos(
             n_done += 1
             continue
         try:
-            summary = annotate_video(net, video.path, stem, draw, smooth=args.smooth)
+            summary = annotate_video(
+                net, video.path, stem, draw, smooth=args.smooth, focal_px=args.focal
+            )
         except fileio.InputError as error:
             print(f"skipped: {error}", file=sys.stderr)
             continue

@@ -77,6 +77,9 @@ def test_every_frame_and_face_is_written(clip, net, tmp_path, smooth):
     assert [float(last[f"{axis}67"]) for axis in "xyz"] == face["landmarks"][67]
     assert float(last["yaw"]) == face["pose"]["exact"]["yaw"]
     assert float(last["roll_published"]) == face["pose"]["published"]["roll"]
+    assert [last[f"visible{i}"] == "1" for i in range(68)] == face["visible"]
+    assert [float(last[name]) for name in ("roi_x0", "roi_y1")] == face["roi_box"][::3]
+    assert last["tvec_z_mm"] == ""
     assert (last["frame"], last["id"]) == (str(N_FRAMES - 1), "0")
     capture = cv2.VideoCapture(str(tmp_path / "clip.mp4"))
     frames = [capture.read()[1] for _ in range(N_FRAMES)]
@@ -89,6 +92,17 @@ def test_every_frame_and_face_is_written(clip, net, tmp_path, smooth):
     assert facts["smooth"] == smooth
     assert is_annotated(str(clip), tmp_path / "clip", True)
     assert not is_annotated("other/clip.avi", tmp_path / "clip", True)
+
+
+def test_a_known_lens_gives_metric_poses(clip, net, tmp_path):
+    annotate_video(net, str(clip), tmp_path / "clip", None, focal_px=300.0)
+    header, *rows = csv.reader((tmp_path / "clip.csv").read_text().splitlines())
+    first = dict(zip(header, rows[0], strict=True))
+    assert 100 < float(first["tvec_z_mm"]) < 2000
+    assert float(first["distance_head_units"]) > 2
+    facts = read_json(tmp_path / "clip.json")
+    assert facts["focal_px"] == 300
+    assert "63 mm" in facts["metric_convention"]
 
 
 def test_ctrl_c_is_how_a_webcam_ends(clip, net, tmp_path, monkeypatch):
