@@ -10,6 +10,7 @@ the stages as JSON, then a line of seconds for each name that it reads on stdin.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import json
 import sys
@@ -35,16 +36,18 @@ def photo_stages(tree: Path, photo_file: str, output: Path) -> Stages:
     files, command, sources = map(importlib.import_module, modules)
     net = importlib.import_module(package).SynergyNet()
     picture = sources.Source(photo_file, Path(photo_file).stem)
-    wanted = argparse.Namespace(mesh=None, texture=False, depth=False, pncc=False)
+    kinds = dict.fromkeys(("texture", "depth", "pncc", "save_crops"), False)
+    wanted = argparse.Namespace(mesh=None, **kinds)
     surface = command.plan_surface(net.model if is_package else net, wanted)
     photo = files.read_image(photo_file)
     boxes = net.detect(photo)
     faces = net.predict([photo], [boxes])
 
     def write() -> None:
-        command.write_files(output, picture, photo, faces, surface)
+        fresh = dataclasses.replace(faces) if is_package else faces  # without what it has computed
+        command.write_files(output, picture, photo, fresh, surface)
         if is_package:  # before, JSON was one of the files above
-            description = command.describe_picture(picture, photo, faces)
+            description = command.describe_picture(picture, photo, fresh)
             files.write_json(output / "json" / f"{picture.name}.json", description)
 
     return {

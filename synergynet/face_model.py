@@ -78,7 +78,7 @@ class MorphableModel:
         return {"name": self.name, "hash": self.hash}
 
     @functools.cached_property
-    def surface_vertices(self) -> np.ndarray:
+    def on_surface(self) -> np.ndarray:
         """(V,) the vertex itself, or of those without a triangle the nearest that has one.
 
         The open model's landmarks lie between vertices of its surface and belong to no triangle.
@@ -96,10 +96,17 @@ class MorphableModel:
             rows[bare] = used[nearest_points(mean[used], mean[bare])[1][:, 0]]
         return rows
 
-    @property
+    @functools.cached_property
     def landmark_vertices(self) -> np.ndarray:
         """(68,) which vertices the landmarks are."""
         return np.asarray(self.keypoints)[::3] // 3
+
+    @functools.cached_property
+    def landmark_triangles(self) -> np.ndarray:
+        """(M, 3) the triangles about the landmarks' places on the surface; raises as that does."""
+        about = self.on_surface[self.landmark_vertices]
+        assert self.triangles is not None
+        return self.triangles[np.isin(self.triangles, about).any(axis=1)]
 
     @property
     def mean_face(self) -> Array:

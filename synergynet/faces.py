@@ -22,7 +22,7 @@ from synergynet.geometry.crop import crop_to_photo
 from synergynet.geometry.parameters import EXPR
 from synergynet.geometry.pinhole import PUPILS_MM, Lens, to_pinhole
 from synergynet.geometry.pose import Pose, decode_pose, exact_angles
-from synergynet.meshes.visibility import visible_vertices
+from synergynet.meshes.visibility import visible_points, visible_vertices
 
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)  # of the 68 landmarks
 
@@ -121,23 +121,33 @@ class Faces:
     # ------------------------------------------------------------ what the camera sees
 
     @functools.cached_property
-    def visible_vertices(self) -> np.ndarray | None:
-        """(N, V) bool: neither turned away nor hidden behind the face itself, computed once.
-
-        Hair, hands and other people are not looked for. None where the model has no triangles.
-        """
-        triangles = self.model.triangles
-        if triangles is None:
-            return None
-        surface = self.model.surface_vertices
-        seen = [visible_vertices(v, triangles, surface) for v in self.model.vertices(self.params)]
-        return np.array(seen, bool).reshape(len(self), self.model.n_vertices)
-
-    @property
     def visible(self) -> np.ndarray | None:
-        """(N, 68) bool of the landmarks, see `visible_vertices`."""
-        seen = self.visible_vertices
-        return None if seen is None else seen[:, self.model.landmark_vertices]
+        """(N, 68) bool of the landmarks: neither turned away nor hidden behind the face itself.
+
+        Computed once. Hair, hands and other people are not looked for. None where the face model
+        has no triangles.
+        """
+        model = self.model
+        if model.triangles is None:
+            return None
+        rows, around = model.landmark_vertices, model.landmark_triangles
+        seen = [
+            visible_points(verts, model.triangles, rows, model.on_surface[rows], around)
+            for verts in model.vertices(self.params)
+        ]
+        return np.array(seen, bool).reshape(self.landmarks[:, 0].shape)
+
+    @functools.cached_property
+    def visible_vertices(self) -> np.ndarray | None:
+        """(N, V) bool, as `visible`, which it agrees with on the landmarks."""
+        triangles, visible = self.model.triangles, self.visible
+        if triangles is None or visible is None:
+            return None
+        surface = self.model.on_surface
+        seen = [visible_vertices(v, triangles, surface) for v in self.model.vertices(self.params)]
+        table = np.array(seen, bool).reshape(len(self), self.model.n_vertices)
+        table[:, self.model.landmark_vertices] = visible
+        return table
 
     # ------------------------------------------------------------ sizes and distances
 

@@ -127,7 +127,7 @@ def test_without_triangles_nothing_is_said_of_visibility(faces, model):
     assert {face["visible"] for face in describe_faces(bare)} == {None}
     assert bare.to_dict()["visible0"] == [None] * 12
     with pytest.raises(ValueError, match="no surface"):
-        _ = bare.model.surface_vertices
+        _ = bare.model.on_surface
 
 
 # ---------------------------------------------------------------- sizes and columns

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from synergynet.geometry.pose import Pose, compose_rotation
-from synergynet.meshes.visibility import visible_vertices
+from synergynet.meshes.visibility import visible_points, visible_vertices
 from synergynet.weights import read_weights
 
 SILHOUETTE = 0.1  # cosine below which a vertex may count as seen or not
@@ -31,6 +31,8 @@ def test_half_of_a_ball_is_seen():
     seen = visible_vertices(verts, triangles)
     sure = np.abs(verts[2]) > 2 * SILHOUETTE
     np.testing.assert_array_equal(seen[sure], verts[2, sure] > 0)
+    exact = visible_points(verts, triangles, *[np.flatnonzero(sure)] * 2, triangles)
+    np.testing.assert_array_equal(exact, verts[2, sure] > 0)
 
 
 def test_what_lies_behind_a_plate_is_hidden_and_what_lies_beside_it_is_not():
@@ -48,6 +50,16 @@ def test_what_lies_behind_a_plate_is_hidden_and_what_lies_beside_it_is_not():
     assert not seen[:441][inside].any()
     assert seen[:441][outside].all()
     assert seen[441:].all()
+    every = np.arange(882)
+    exact = visible_points(
+        np.hstack([back, front]),
+        np.concatenate([grid, grid + 441]),
+        every,
+        every,
+        np.concatenate([grid, grid + 441]),
+    )
+    sure = np.concatenate([inside | outside, front[0] > 0])
+    np.testing.assert_array_equal(exact[sure], seen[sure])
     flipped = visible_vertices(
         np.hstack([back, front]), np.concatenate([grid, grid + 441])[:, ::-1]
     )
@@ -65,8 +77,9 @@ def photograph(model, yaw: float, scale: float = 1e-3) -> np.ndarray:
 
 
 def of_landmarks(model, verts: np.ndarray) -> np.ndarray:
-    seen = visible_vertices(verts, model.triangles, model.surface_vertices)
-    return seen[model.landmark_vertices]
+    rows = model.landmark_vertices
+    surface, around = model.on_surface[rows], model.landmark_triangles
+    return visible_points(verts, model.triangles, rows, surface, around)
 
 
 def test_a_face_from_the_front_from_the_side_and_from_behind(model):
@@ -81,6 +94,14 @@ def test_a_face_from_the_front_from_the_side_and_from_behind(model):
     assert not back[17:].any()  # the chin's underside has no neck that would hide it
 
 
+@pytest.mark.parametrize("yaw", [-70, -35, 0, 50, 85])
+def test_the_z_buffer_says_nearly_the_same_as_the_triangles_themselves(model, yaw):
+    verts = photograph(model, yaw)
+    rows = np.unique(model.triangles)[::5]
+    exact = visible_points(verts, model.triangles, rows, rows, model.triangles)
+    assert (exact == visible_vertices(verts, model.triangles)[rows]).mean() > 0.97
+
+
 def test_neither_size_nor_place_in_the_photo_matters(model):
     expected = visible_vertices(photograph(model, 40), model.triangles)
     for scale, shift in ((1e-5, 1000), (0.02, -300)):
@@ -92,7 +113,7 @@ def test_neither_size_nor_place_in_the_photo_matters(model):
 
 
 def test_landmarks_without_triangles_have_their_neighbours_surface(model):
-    rows = model.surface_vertices
+    rows = model.on_surface
     used = np.unique(model.triangles)
     np.testing.assert_array_equal(rows[used], used)
     assert np.isin(rows, used).all()
