@@ -64,8 +64,8 @@ def draw_landmarks(
         cv2.polylines(image, run, closed, (0, 0, 0), edge, cv2.LINE_AA, SUBPIXEL_BITS)
         cv2.polylines(image, run, closed, colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
     radius = round(2.6 * unit * 2**SUBPIXEL_BITS)
-    ring = max(1, round(1.4 * unit))
-    hollow = radius + 2 ** (SUBPIXEL_BITS - 1)  # half a pixel more: black looks smaller
+    ring = max(1, round(unit))
+    hollow = round(1.2 * radius) + 2 ** (SUBPIXEL_BITS - 1)  # larger, for the hollow to be seen
     for index, point in enumerate(points if not is_small else ()):
         if visible is None or visible[index]:
             cv2.circle(image, point, radius, DOT_BGR, -1, cv2.LINE_AA, SUBPIXEL_BITS)
