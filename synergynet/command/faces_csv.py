@@ -6,6 +6,7 @@ holds each picture once, whatever the run before was stopped at, or did not writ
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -37,17 +38,27 @@ class FacesTable:
             if not resume and path.is_file():
                 path.replace(path.with_name(f"{OLDER}{path.name}"))
         results = f"results{share if world_size > 1 else '_rank*'}.jsonl"
+        if resume:
+            with self._whole_table() as writer:
+                for path in sorted(folder.glob(results)):
+                    for entry in read_entries(path):
+                        writer.writerows(rows_of(entry))
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Append the faces of one picture's entry of the results; the first one begins the file."""
+        if not self.path.is_file():
+            with self._whole_table():
+                pass
+        with open(self.path, "a", newline="") as file:
+            csv.writer(file).writerows(rows_of(entry))
+
+    @contextlib.contextmanager
+    def _whole_table(self) -> Iterator[Any]:
+        """A writer of the file anew, past its header."""
         with fileio.whole_file(self.path) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(HEADER)
-            for path in sorted(folder.glob(results)) if resume else ():
-                for entry in read_entries(path):
-                    writer.writerows(rows_of(entry))
-
-    def add(self, entry: dict[str, Any]) -> None:
-        """Append the faces of one picture's entry of the results."""
-        with open(self.path, "a", newline="") as file:
-            csv.writer(file).writerows(rows_of(entry))
+            yield writer
 
 
 def rows_of(entry: dict[str, Any]) -> Iterator[list[Any]]:
