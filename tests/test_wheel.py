@@ -121,6 +121,7 @@ def test_the_command(installed, photo):
     assert written == {
         *(f"{kind}/photo.jpg" for kind in ("landmarks", "poses", "rendering_overlay")),
         *("json/photo.json", "depth/photo.png", "meshes/photo_0.glb", "results_rank0.jsonl"),
+        "faces.csv",
     }
 
 

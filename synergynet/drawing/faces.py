@@ -20,9 +20,14 @@ def draw_landmarks(photo: np.ndarray, faces: Faces) -> np.ndarray:
     return picture
 
 
-def draw_poses(photo: np.ndarray, faces: Faces) -> np.ndarray:
-    """A copy of the photo with a box around every head, turned as it is, and axes at the nose."""
-    picture = photo.copy()
+def draw_poses(photo: np.ndarray, faces: Faces, *, in_place: bool = False) -> np.ndarray:
+    """A copy of the photo with a box around every head, turned as it is, and axes at the nose.
+
+    Args:
+        photo, faces: it and what it shows.
+        in_place: draw on `photo` itself.
+    """
+    picture = photo if in_place else photo.copy()
     for landmarks, rotation, side in zip(
         faces.landmarks, faces.rotations, _sides(faces), strict=True
     ):
@@ -34,7 +39,7 @@ def draw_poses(photo: np.ndarray, faces: Faces) -> np.ndarray:
 
 def draw_frame(image: np.ndarray, faces: Faces) -> np.ndarray:
     """A video's frame with landmarks and pose."""
-    return draw_poses(draw_landmarks(image, faces), faces)
+    return draw_poses(draw_landmarks(image, faces), faces, in_place=True)
 
 
 def _sides(faces: Faces) -> np.ndarray:

@@ -40,7 +40,7 @@ def visible_points(
         surface: (K,) vertices whose normals count for them, see `MorphableModel.on_surface`.
         around: (M, 3) at least all triangles about those.
     """
-    hidden = _lie_behind(verts[:, rows], verts, front_triangles(verts, triangles))
+    hidden = _lie_behind(verts[:, rows], verts, triangles)
     return (_facing(verts, around)[surface] > TURNED_AWAY) & ~hidden
 
 
@@ -66,21 +66,21 @@ def visible_vertices(
     return (facing > TURNED_AWAY) & ~is_behind
 
 
-def _lie_behind(points: np.ndarray, verts: np.ndarray, front: np.ndarray) -> np.ndarray:
-    """Whether points (3, K) lie behind one of the triangles (M, 3) by the tolerance, (K,) bool."""
+def _lie_behind(points: np.ndarray, verts: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Whether points (3, K) lie behind a triangle that looks at the camera, (K,) bool."""
     tolerance = verts.dtype.type(HIDDEN_BEHIND * _size(verts))
-    a, b, c = (verts.take(corner, axis=1) for corner in front.T)  # (3, M) each
+    a, b, c = (verts.take(corner, axis=1) for corner in triangles.T)  # (3, T) each
     low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
     x, y, z = points[:, :, None]  # (K, 1) each
-    near = (x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1])  # (K, M)
+    near = (x >= low[0]) & (x <= high[0]) & (y >= low[1]) & (y <= high[1])  # (K, T)
     near &= z + tolerance < high[2]
-    point, triangle = np.divmod(np.flatnonzero(near), len(front))  # few pairs are left
+    point, triangle = np.divmod(np.flatnonzero(near), len(triangles))  # few pairs are left
     a, b, c = (corner[:, triangle] for corner in (a, b, c))
     (bx, by, bz), (cx, cy, cz), (px, py, pz) = b - a, c - a, points[:, point] - a
-    area = bx * cy - by * cx  # not 0: the triangles look at the camera
-    second, third = (px * cy - py * cx) / area, (bx * py - by * px) / area  # weights of b and c
-    inside = (second >= 0) & (third >= 0) & (second + third <= 1)
-    behind = inside & (second * bz + third * cz > pz + tolerance)
+    area = by * cx - bx * cy  # twice, above 0 where the triangle looks at the camera
+    second, third = py * cx - px * cy, by * px - bx * py  # weights of b and c, times that
+    inside = (area > 0) & (second >= 0) & (third >= 0) & (second + third <= area)
+    behind = inside & (second * bz + third * cz > (pz + tolerance) * area)
     hidden = np.zeros(points.shape[1], bool)
     hidden[point[behind]] = True
     return hidden

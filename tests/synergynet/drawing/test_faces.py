@@ -41,6 +41,9 @@ def test_every_face_is_drawn_in_turn_and_the_photo_stays(photo, faces):
     np.testing.assert_array_equal(drawing.draw_poses(photo, faces), poses)
     np.testing.assert_array_equal(photo, before)
     assert (landmarks != poses).any()
+    frame = drawing.draw_frame(photo, faces)
+    np.testing.assert_array_equal(frame, drawing.draw_poses(landmarks, faces))
+    np.testing.assert_array_equal(photo, before)
 
 
 def test_without_triangles_every_dot_is_full(photo, faces):
