@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import importlib
 import re
 import shlex
@@ -14,9 +15,10 @@ import pytest
 
 import benchmark
 from model_building import build_model, load_morphable
+from synergynet.command.main import command
 from synergynet.command.parser import get_args_parser
 from synergynet.fileio import read_list
-from utils.data.evaluation_crops import LIST, OPEN_TEST_FOLDER
+from utils.data.evaluation_crops import CROPS, LIST, OPEN_TEST_FOLDER
 from utils.data.folders import OPEN_FOLDER, OPEN_WEIGHTS, ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "pretrained" / "README.md",
@@ -110,6 +112,25 @@ def test_readme_shows_what_the_benchmark_prints(tmp_path, capsys):
     for expected, found in zip(shown, printed, strict=True):
         assert re.sub(r"[\d.]+", "#", found) == re.sub(r"[\d.]+", "#", expected)
         np.testing.assert_allclose(figures(found), figures(expected), atol=0.0015)  # processors
+
+
+def test_readme_shows_what_the_table_of_a_run_holds(tmp_path):
+    text = (ROOT / "README.md").read_text()
+    (block,) = (b for b in FENCE.findall(text) if "landmarks seen" in b)
+    header, *shown = block.splitlines()
+    names = re.split(r" {2,}", header.strip())
+    photos = [str(OPEN_TEST_FOLDER / CROPS / f"face000000{i}.jpg") for i in range(len(shown))]
+    flags = ["--detector", "none", "--focal", "300", "--results-only", "--output", str(tmp_path)]
+    assert command([*photos, *flags]) == 0
+    with open(tmp_path / "faces.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for number, (line, row) in enumerate(zip(shown, rows, strict=True)):
+        index, *values = map(float, line.split())
+        row["landmarks seen"] = str(sum(int(row[f"visible{i}"]) for i in range(68)))
+        assert index == number
+        for name, value in zip(names, values, strict=True):  # processors differ a little
+            tolerance = 1 if name == "landmarks seen" else 0.02
+            assert float(row[name]) == pytest.approx(value, abs=tolerance)
 
 
 def test_counts_are_counted():

@@ -7,8 +7,8 @@ torchrun --nproc-per-node 8 -m synergynet FOLDER --results-only --resume
 synergynet check
 
 Writes into inference_output/: landmarks/NAME.jpg, poses/NAME.jpg, rendering_overlay/NAME.jpg,
-json/NAME.json with all numbers, and results_rank0.jsonl with the same, one line a picture; of
-videos, videos/NAME.mp4 with a table of the numbers as .csv and .jsonl.
+json/NAME.json with all numbers, results_rank0.jsonl with the same, one line a picture, and
+faces.csv, one line a face; of videos, videos/NAME.mp4 with the numbers as .csv and .jsonl.
 """
 
 from __future__ import annotations
