@@ -25,6 +25,7 @@ COLUMNS = (
     *(f"visible{i}" for i in range(N_LANDMARKS)),
     "head_unit_px",
     *METRIC,
+    "doubtful",
 )
 
 
@@ -45,4 +46,5 @@ def cells(face: dict[str, Any]) -> list[Any]:
         where = [*metric["rvec"], *metric["tvec_mm"], metric["distance_head_units"]]
         where += [metric[name] for name in ANGLES]
     start = [*face["box"], face["score"], *angles, *points, *face["params"]]
-    return [*start, *face["roi_box"], *seen, face.get("head_unit_px"), *where]
+    doubtful = int(face["doubtful"]) if "doubtful" in face else None
+    return [*start, *face["roi_box"], *seen, face.get("head_unit_px"), *where, doubtful]

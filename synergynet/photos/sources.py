@@ -30,6 +30,7 @@ WEBCAM = re.compile(r"webcam:(\d{1,3})$")
 RESULTS_FILES = "results_rank*.jsonl"  # beside the folders of what was made of pictures
 RESULT_FOLDERS = frozenset(
     {"landmarks", "poses", "rendering_overlay", "depth", "pncc", "textures", "meshes", "json"}
+    | {"crops"}
 )
 
 
