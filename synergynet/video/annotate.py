@@ -80,6 +80,8 @@ class VideoReader:
             raise fileio.InputError(
                 f"{source}: no such video file; webcams are webcam:0, webcam:1, ..."
             )
+        if source != source.encode(errors="ignore").decode():  # which would end the process
+            raise fileio.InputError(f"{source!r}: OpenCV reads names in UTF-8 only; rename it")
         self.is_live = webcam is not None
         with _quiet_opencv():
             self._capture = cv2.VideoCapture(int(webcam[1]) if webcam else source)

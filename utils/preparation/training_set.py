@@ -374,7 +374,12 @@ def _run(task: tuple[_Job, list[FaceFile]]) -> list[str]:
 
 def _read_records(job: _Job) -> dict[str, np.ndarray]:
     """All records of a part as one table; without any, only the columns that all parts share."""
-    tables = [dict(np.load(path)) for path in sorted(job.records.glob("[!.]*.npz"))]
+    tables = []
+    for path in sorted(job.records.glob("[!.]*.npz")):
+        try:
+            tables.append(dict(np.load(path)))
+        except Exception:  # a power cut may leave half of one; numpy and zipfile raise many kinds
+            path.unlink()  # its faces are converted again
     if not tables:
         return {"name": np.empty(0, str), "error": np.empty(0)}
     return {key: np.concatenate([table[key] for table in tables]) for key in tables[0]}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import struct
 
 import cv2
@@ -177,10 +178,17 @@ def test_errors_leave_no_file(clip, net, tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("none.mp4", "no such video file"), ("text.mp4", "not a video"), ("webcam:97", "webcam")],
+    [
+        ("none.mp4", "no such video file"),
+        ("text.mp4", "not a video"),
+        ("webcam:97", "webcam"),
+        (os.fsdecode(b"\xff.mp4"), "names in UTF-8 only"),
+    ],
 )
 def test_sources_that_cannot_be_read(tmp_path, source, message, capfd):
     (tmp_path / "text.mp4").write_text("not a video at all\n" * 100)
+    if source.startswith("\udcff"):
+        (tmp_path / source).touch()
     with pytest.raises(InputError, match=message):
         VideoReader(source if source.startswith("webcam") else str(tmp_path / source))
 

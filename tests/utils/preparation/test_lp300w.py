@@ -152,7 +152,8 @@ def test_kill_9_loses_and_doubles_nothing(tmp_path):
     write_300wlp(source, 160, load_morphable(OPEN_FOLDER))
     command = conversion(source, OPEN_FOLDER, tmp_path / "resumed", workers=2)
     kill_midway(command, tmp_path / "resumed", records=2)
-    assert list(tmp_path.glob("resumed/.unfinished/*/*.npz"))
+    record, *_ = tmp_path.glob("resumed/.unfinished/*/*.npz")
+    record.write_bytes(record.read_bytes()[:50])  # as a power cut may leave it
     assert not list(tmp_path.glob("resumed/*.list.train"))
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert run(source, tmp_path / "whole", "--augment=1", "--validation=0.05", "--workers=0") == 0
