@@ -104,7 +104,10 @@ class LabelSampler:
         return self.shoot(rng, yaw_range_deg)[0]
 
     def shoot(
-        self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
+        self,
+        rng: np.random.Generator,
+        yaw_range_deg: tuple[float, float] = (0.0, 90.0),
+        expression: np.ndarray | None = None,
     ) -> Shot:
         """One label, and the head and the camera to draw.
 
@@ -115,10 +118,12 @@ class LabelSampler:
         Args:
             rng: decides everything.
             yaw_range_deg: of |yaw|, as drawn.
+            expression: (10,) that the person shows; None samples one.
         """
         shape = PEOPLE_SPREAD * _mix(self.identities, rng)
         shape = shape + 0.15 * rng.standard_normal(N_SHAPE)
-        sampled = np.concatenate([shape, _blend(self.expressions, rng)])  # (50,)
+        shown = _blend(self.expressions, rng) if expression is None else expression
+        sampled = np.concatenate([shape, shown])  # (50,)
         rotation = sample_rotation(rng, yaw_range_deg)
         distance = 1e6 * np.exp(rng.uniform(*np.log(CAMERA_DISTANCES_M)))  # micrometres
         turned, change = rotation, np.zeros_like(sampled)

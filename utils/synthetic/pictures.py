@@ -76,10 +76,13 @@ class Generator:
         return self.render(shot, rng), shot.params
 
     def shoot(
-        self, rng: np.random.Generator, yaw_range_deg: tuple[float, float] = (0.0, 90.0)
+        self,
+        rng: np.random.Generator,
+        yaw_range_deg: tuple[float, float] = (0.0, 90.0),
+        expression: np.ndarray | None = None,
     ) -> Shot:
         """`LabelSampler.shoot`; without perspective what is drawn is the label itself."""
-        shot = self.labels.shoot(rng, yaw_range_deg)
+        shot = self.labels.shoot(rng, yaw_range_deg, expression)
         if self._in_perspective:
             return shot
         return Shot(shot.params, shot.params[N_POSE:], shot.params[POSE].reshape(3, 4))

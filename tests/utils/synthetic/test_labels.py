@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from synergynet.geometry.crop import CROP_FACTOR
-from synergynet.geometry.parameters import IMG_SIZE, N_POSE, N_SHAPE
+from synergynet.geometry.parameters import EXPR, IMG_SIZE, N_EXPR, N_POSE, N_SHAPE
 from synergynet.geometry.pose import decode_pose
 from utils.evaluation.metrics import landmark_nme
 from utils.synthetic import labels as labels_module
@@ -127,3 +127,10 @@ def test_mouths_open_wide(generator, morphable):
     opening = gap / np.linalg.norm(eyes, axis=1)
     assert np.percentile(opening, 95) > 0.26  # AFLW2000-3D's labels: 0.28
     assert np.percentile(opening, 40) < 0.12
+
+
+def test_a_given_expression_is_the_labels(generator):
+    expression = np.linspace(-1, 1, N_EXPR)
+    for seed in range(3):
+        shot = generator.shoot(np.random.default_rng(seed), expression=expression)
+        np.testing.assert_allclose(shot.params[EXPR], expression, atol=0.05)
