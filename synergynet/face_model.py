@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from synergynet import fileio
+from synergynet.blendshapes import FacialActions, actions_of, arrays_of
 from synergynet.geometry.arrays import Array
 from synergynet.geometry.decoding import decode_points, model_points
 from synergynet.geometry.parameters import (
@@ -47,6 +48,7 @@ class MorphableModel:
         triangles: (T, 3) int64 numpy, counter-clockwise from outside; None where it has none.
         name: what messages call it; `hash` identifies it.
         uv: (V, 2) float32 numpy texture coordinates, v up, or None.
+        actions: what its expressions were made of, in numpy; None of models but the open one.
     """
 
     u: Array
@@ -58,6 +60,7 @@ class MorphableModel:
     triangles: np.ndarray | None
     name: str
     uv: np.ndarray | None = None
+    actions: FacialActions | None = None
 
     @property
     def n_vertices(self) -> int:
@@ -144,6 +147,7 @@ class MorphableModel:
 
 
 FACTS = "facts"  # entry of a file: JSON as bytes
+_ACTION = "action_"  # before the names of arrays of facial actions
 
 
 def read_face_model(path: str | os.PathLike[str]) -> tuple[MorphableModel, dict[str, Any]]:
@@ -176,6 +180,10 @@ def read_face_model(path: str | os.PathLike[str]) -> tuple[MorphableModel, dict[
         fits = fits and uv.shape == (rows // 3, 2)
     if not fits or (table["param_std"] <= 0).any():
         raise fileio.InputError(f"{path}: a face model whose arrays do not fit together")
+    try:
+        actions = actions_of(table, _ACTION)
+    except ValueError as error:
+        raise fileio.InputError(f"{path}: a face model whose {error}") from None
     facts = fileio.decode_json(path, table[FACTS].astype(np.uint8).tobytes())
     if not isinstance(facts, dict) or not isinstance(facts.get("name"), str):
         raise fileio.InputError(f"{path}: a face model without a name")
@@ -186,6 +194,7 @@ def read_face_model(path: str | os.PathLike[str]) -> tuple[MorphableModel, dict[
         triangles=None if triangles is None else triangles.astype(np.int64),
         name=facts["name"],
         uv=None if uv is None else uv.astype(np.float32),
+        actions=actions,
     )
     return model, facts
 
@@ -208,4 +217,6 @@ def write_face_model(
         arrays["triangles"] = model.triangles.astype(np.int32)
     if model.uv is not None:
         arrays["uv"] = model.uv
+    if model.actions is not None:
+        arrays |= arrays_of(model.actions, _ACTION)
     fileio.write_arrays(path, arrays)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from synergynet import fileio
+from synergynet.blendshapes import FacialActions, actions_of
 from synergynet.face_model import MorphableModel
 from synergynet.geometry.parameters import N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE
 from synergynet.matfile import read_mat_array
@@ -20,6 +21,7 @@ from synergynet.matfile import read_mat_array
 WHITENING_FILE = "param_whitening.pkl"
 TRIANGLES_FILE = "tri.mat"
 UV_FILE = "BFM_UV.npy"
+ACTIONS_FILE = "facial_actions.npz"
 REQUIRED_FILES = (
     "u_shp.npy",
     "u_exp.npy",
@@ -31,7 +33,8 @@ REQUIRED_FILES = (
 
 
 def read_morphable_folder(folder: str | os.PathLike[str]) -> MorphableModel:
-    """Read REQUIRED_FILES, and triangles and texture coordinates where they are there.
+    """Read REQUIRED_FILES, and triangles, texture coordinates and facial actions where they are
+    there.
 
     Raises:
         InputError: a file is missing, damaged, or its shape does not fit the others.
@@ -66,6 +69,7 @@ def read_morphable_folder(folder: str | os.PathLike[str]) -> MorphableModel:
         triangles=_read_triangles(folder / TRIANGLES_FILE, u.reshape(-1, 3)),
         name=_read_name(folder),
         uv=_read_uv(folder / UV_FILE, rows // 3),
+        actions=_read_actions(folder / ACTIONS_FILE),
     )
 
 
@@ -126,6 +130,15 @@ def _read_uv(path: Path, n_vertices: int) -> np.ndarray | None:
         return None
     uv = fileio.read_array(path, (None, 2))
     return _float32(uv) if len(uv) == n_vertices else None
+
+
+def _read_actions(path: Path) -> FacialActions | None:
+    if not path.is_file():
+        return None
+    try:
+        return actions_of(fileio.read_arrays(path))
+    except ValueError as error:
+        raise fileio.InputError(f"{path}: its {error}") from None
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

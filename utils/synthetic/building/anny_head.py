@@ -110,20 +110,6 @@ class AnnyHead:
             local_changes={name: tensor(value) for name, value in changes.items()},
         ).numpy()
 
-    def sample_facial_actions(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """(count, 52) strengths in [0, 1]: a few actions at a time, mostly alike on both sides; jaw
-        and eyelids, which matter most, move more often."""
-        labels = self.model.facial_action_labels
-        often = np.array(["jawOpen" in label or "eyeBlink" in label for label in labels])
-        active = rng.random((count, len(labels))) < np.where(often, 0.35, 0.10)
-        strengths = active * rng.beta(1.2, 1.6, active.shape)
-        for left, label in enumerate(labels):
-            if label.endswith("Left") and label.replace("Left", "Right") in labels:
-                right = labels.index(label.replace("Left", "Right"))
-                alike = rng.random(count) < 0.8
-                strengths[alike, right] = strengths[alike, left]
-        return strengths
-
     def shapes(self, weights: np.ndarray) -> np.ndarray:
         """Heads (B, N, 3) of blend shape weights (B, 882)."""
         n_shapes = len(self._blendshapes)

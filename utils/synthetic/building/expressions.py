@@ -118,3 +118,19 @@ def sample_displays(labels: Sequence[str], count: int, rng: np.random.Generator)
             own = strengths[rows, column[label]]
             strengths[rows, column[label]] = np.maximum(own, shown)
     return strengths
+
+
+def sample_facial_actions(
+    labels: Sequence[str], count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """(count, A) strengths in [0, 1]: a few actions at a time, mostly alike on both sides; jaw and
+    eyelids, which matter most, move more often."""
+    often = np.array(["jawOpen" in label or "eyeBlink" in label for label in labels])
+    active = rng.random((count, len(labels))) < np.where(often, 0.35, 0.10)
+    strengths = active * rng.beta(1.2, 1.6, active.shape)
+    for left, label in enumerate(labels):
+        if label.endswith("Left") and label.replace("Left", "Right") in labels:
+            right = labels.index(label.replace("Left", "Right"))
+            alike = rng.random(count) < 0.8
+            strengths[alike, right] = strengths[alike, left]
+    return strengths

@@ -14,6 +14,7 @@ Sources: Bregier et al., "Human Mesh Modeling for Anny Body", 2025; makehumancom
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,13 @@ import torch
 from scipy.sparse import csr_matrix
 
 from synergynet import fileio
+from synergynet.blendshapes import ARKIT_NAMES, FacialActions, arrays_of
 from synergynet.face_model import MorphableModel
 from synergynet.geometry.camera import nearest_rotation
 from synergynet.geometry.parameters import N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE
-from synergynet.morphable_folder import WHITENING_FILE
+from synergynet.morphable_folder import ACTIONS_FILE, WHITENING_FILE
 from utils.synthetic.building.anny_head import AnnyHead, nod
-from utils.synthetic.building.expressions import sample_displays
+from utils.synthetic.building.expressions import sample_displays, sample_facial_actions
 from utils.synthetic.building.face_cut import cut_face, head_triangles
 from utils.synthetic.head import BASE_VERTICES, OpenHead, write_head
 
@@ -52,6 +54,7 @@ class OpenModel:
         keypoints: (204,) int64 rows of the landmarks; triangles: (T, 3), 0-based.
         head: the whole head of the same 50 coefficients.
         base_vertices: (N,) int32, the head's vertices in MakeHuman's base mesh hm08.
+        actions: what the expressions were made of; no network's answers are measured.
         facts: name, sizes and the variance that the components keep.
     """
 
@@ -63,6 +66,7 @@ class OpenModel:
     triangles: np.ndarray
     head: OpenHead
     base_vertices: np.ndarray
+    actions: FacialActions
     facts: dict
 
     def morphable(self) -> MorphableModel:
@@ -106,13 +110,13 @@ def build_open_model(landmarks_file: str | Path, seed: int = 0) -> OpenModel:
 
     # An expression is a weighted sum of facial actions, so its components are found among the
     # weights, under the metric that the actions' displacements of the face give.
-    actions = source.sample_facial_actions(_N_EXPRESSIONS, rng)  # (E, 52)
+    labels = source.model.facial_action_labels
+    actions = sample_facial_actions(labels, _N_EXPRESSIONS, rng)  # (E, 52)
     action_faces = _flat(embedding, source.facial_actions)  # (52, 3V)
     metric = np.linalg.cholesky(action_faces @ action_faces.T + 1e-6 * np.eye(len(action_faces)))
     expr_scores, expr_kept = _component_scores(actions @ metric, N_EXPR)
     w_actions = _regress(actions, expr_scores)  # (52, 10)
     w_exp = action_faces.T @ w_actions  # (3V, 10)
-    labels = source.model.facial_action_labels
     displays = sample_displays(labels, _N_EXPRESSION_BANK // 2, rng)
     displayed = (displays - actions.mean(0)) @ action_faces @ w_exp / (w_exp**2).sum(0)
     expressions = np.concatenate([expr_scores[: _N_EXPRESSION_BANK // 2], displayed])
@@ -147,6 +151,7 @@ def build_open_model(landmarks_file: str | Path, seed: int = 0) -> OpenModel:
         triangles=face_triangles,
         head=head,
         base_vertices=source.ids.astype(np.int32),
+        actions=facial_actions(labels, action_faces, actions.mean(0), w_exp),
         facts={
             "name": "open-2",
             "vertices": len(mean_face) // 3,
@@ -163,8 +168,8 @@ def build_open_model(landmarks_file: str | Path, seed: int = 0) -> OpenModel:
 def write_open_model(
     folder: str | Path, model: OpenModel, param_mean: np.ndarray, param_std: np.ndarray
 ) -> None:
-    """Write the published files of a 3dmm_data folder, head.npz and its base-mesh vertices, and
-    morphable.json.
+    """Write the published files of a 3dmm_data folder, head.npz and its base-mesh vertices, the
+    facial actions (`benchmarks/blendshapes.py --calibrate` measures them), and morphable.json.
 
     Args:
         folder: made when missing.
@@ -184,6 +189,7 @@ def write_open_model(
         scipy.io.savemat(temporary, {"tri": tri}, do_compression=True)
     write_head(folder, model.head)
     fileio.write_array(folder / BASE_VERTICES, model.base_vertices)
+    fileio.write_arrays(folder / ACTIONS_FILE, arrays_of(model.actions))
     fileio.write_json(folder / "morphable.json", model.facts)
 
 
@@ -243,6 +249,23 @@ def _component_scores(data: np.ndarray, count: int) -> tuple[np.ndarray, float]:
     u, s, vt = np.linalg.svd(centred, full_matrices=False)
     sign = np.sign(vt[np.arange(count), np.abs(vt[:count]).argmax(1)])  # SVD leaves it open
     return u[:, :count] * sign * np.sqrt(len(data)), float((s[:count] ** 2).sum() / (s**2).sum())
+
+
+def facial_actions(
+    labels: Sequence[str], action_faces: np.ndarray, mean: np.ndarray, w_exp: np.ndarray
+) -> FacialActions:
+    """What each facial action does to the expression coefficients: least squares.
+
+    Args:
+        labels: names of the actions.
+        action_faces: (52, 3V) displacements of the face.
+        mean: (52,) strengths in the model's mean face.
+        w_exp: (3V, 10) its expression basis.
+    """
+    effects = np.linalg.lstsq(w_exp, action_faces.T, rcond=None)[0].T  # (52, 10)
+    effects[np.abs(action_faces).max(axis=1) == 0] = 0  # the tongue is no part of the face
+    rows = [list(labels).index(name) for name in ARKIT_NAMES]
+    return FacialActions.exact(effects[rows], -mean @ effects)
 
 
 def _regress(data: np.ndarray, scores: np.ndarray) -> np.ndarray:

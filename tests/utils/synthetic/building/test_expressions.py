@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.synthetic.building.expressions import DISPLAYS, sample_displays
+from utils.synthetic.building.expressions import DISPLAYS, sample_displays, sample_facial_actions
 
 SIDED = sorted({a for display in DISPLAYS.values() for a in display.actions if a != "jawOpen"})
 LABELS = ["jawOpen", "tongueOut", "eyeBlinkLeft", "eyeBlinkRight"]
@@ -48,3 +48,16 @@ def test_sides_nearly_agree_and_strengths_stay_in_range(strengths):
 def test_action_without_a_label_is_left_out():
     sampled = sample_displays(["jawOpen"], 50, np.random.default_rng(0))
     assert sampled.shape == (50, 1)
+
+
+def test_random_actions_are_few_and_mostly_alike_on_both_sides():
+    labels = (*LABELS, "cheekPuff")
+    sampled = sample_facial_actions(labels, 4000, np.random.default_rng(0))
+    assert sampled.shape == (4000, len(labels))
+    assert sampled.min() == 0
+    assert sampled.max() <= 1
+    often = dict(zip(labels, (sampled > 0).mean(axis=0), strict=True))
+    assert often["jawOpen"] == pytest.approx(0.35, abs=0.03)
+    assert often["cheekPuff"] == pytest.approx(0.1, abs=0.02)
+    left, right = (labels.index("eyeBlink" + side) for side in ("Left", "Right"))
+    assert (sampled[:, left] == sampled[:, right]).mean() > 0.8

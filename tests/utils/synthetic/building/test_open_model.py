@@ -8,6 +8,7 @@ import pytest
 import scipy.io
 
 from model_building import load_morphable
+from synergynet.morphable_folder import ACTIONS_FILE
 from utils.data.folders import OPEN_FOLDER
 from utils.synthetic.head import load_head
 
@@ -143,6 +144,9 @@ def test_rebuilding_gives_the_committed_model(tmp_path):
         )
     triangles = [scipy.io.loadmat(path / "tri.mat")["tri"] for path in (folder, OPEN_FOLDER)]
     np.testing.assert_array_equal(*triangles)
+    made, measured = (np.load(path / ACTIONS_FILE) for path in (folder, OPEN_FOLDER))
+    for name in ("effects", "rest"):  # what networks answer is measured afterwards
+        np.testing.assert_allclose(made[name], measured[name], atol=1e-4)
     shutil.copy(OPEN_FOLDER / "landmarks.json", folder)
     assert load_morphable(folder).name == load_morphable(OPEN_FOLDER).name
     rebuilt, committed_head = load_head(folder), load_head(OPEN_FOLDER)
