@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from synergynet import table
+from synergynet.blendshapes import ARKIT_NAMES
 from synergynet.face_model import MorphableModel
 from synergynet.geometry.camera import (
     camera_of,
@@ -149,6 +150,24 @@ class Faces:
         table[:, self.model.landmark_vertices] = visible
         return table
 
+    # ------------------------------------------------------------ expression
+
+    @functools.cached_property
+    def blendshapes(self) -> np.ndarray | None:
+        """(N, 52) float32 in 0 to 1, of `blendshapes.ARKIT_NAMES`; see `FacialActions.fit`.
+
+        Computed once. Few are found well: `reliable_blendshapes`. None for face models whose
+        expressions are not made of these actions: all but the open one.
+        """
+        if self.model.actions is None:
+            return None
+        return self.model.actions.fit(self.params[:, EXPR])
+
+    @property
+    def reliable_blendshapes(self) -> tuple[str, ...] | None:
+        """The names of those that are found on drawn faces with a correlation of 0.5 and more."""
+        return None if self.model.actions is None else self.model.actions.reliable
+
     # ------------------------------------------------------------ sizes and distances
 
     @functools.cached_property
@@ -255,7 +274,7 @@ def describe_faces(faces: Faces, lens: Lens | None = None) -> list[dict[str, Any
     Landmarks are 68 triples x y z in photo px to 3 decimals; angles in degrees to 3 decimals;
     the 62 parameters keep float32's precision. POSE_CONVENTION says what the angles mean, and
     METRIC_CONVENTION what `metric_pose` means, which is None without a lens; so is `visible`
-    where the face model has no triangles.
+    where the face model has no triangles, and `blendshapes` where it is not the open one.
 
     Args:
         faces: not modified.
@@ -265,6 +284,7 @@ def describe_faces(faces: Faces, lens: Lens | None = None) -> list[dict[str, Any
     landmarks = faces.landmarks.astype(np.float64).round(3)
     visible, units = faces.visible, faces.head_unit_px
     metric = None if lens is None else faces.metric_pose(lens)
+    strengths = faces.blendshapes
     return [
         {
             "box": faces.boxes[index].round(2).tolist(),
@@ -277,6 +297,7 @@ def describe_faces(faces: Faces, lens: Lens | None = None) -> list[dict[str, Any
             "params": [float(f"{v:.9g}") for v in faces.params[index]],
             "head_unit_px": round(float(units[index]), 3),
             "metric_pose": None if metric is None else _describe_metric(metric, index),
+            "blendshapes": None if strengths is None else _describe_actions(strengths[index]),
         }
         for index in range(len(faces))
     ]
@@ -284,6 +305,11 @@ def describe_faces(faces: Faces, lens: Lens | None = None) -> list[dict[str, Any
 
 def _describe_angles(pose: Pose, index: int) -> dict[str, float]:
     return {name: round(float(angle[index]), 3) for name, angle in pose._asdict().items()}
+
+
+def _describe_actions(strengths: np.ndarray) -> dict[str, float]:
+    rounded = strengths.astype(np.float64).round(4).tolist()
+    return dict(zip(ARKIT_NAMES, rounded, strict=True))
 
 
 def _describe_metric(metric: MetricPose, index: int) -> dict[str, Any]:

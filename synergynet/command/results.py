@@ -100,6 +100,7 @@ def describe_picture(
         "morphable": faces.model.morphable_id,
         "pose_convention": POSE_CONVENTION,
         "camera": camera,
+        "reliable_blendshapes": faces.reliable_blendshapes,
         "faces": describe_faces(faces, lens),
     }
 

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from synergynet import table
+from synergynet.blendshapes import ARKIT_NAMES
 from synergynet.face_model import MorphableModel
 from synergynet.faces import Faces, decode_faces, describe_faces
+from synergynet.geometry.parameters import EXPR
 from synergynet.geometry.pinhole import PUPILS_MM, Lens
 from synergynet.geometry.pose import Pose, compose_rotation
+from synergynet.weights import read_weights
 
 PHOTO_TOLERANCE_PX = 0.02  # float32 on coordinates of hundreds
 ANGLE_TOLERANCE_DEG = 0.01
@@ -184,3 +187,54 @@ def test_columns_are_ready_for_pandas(faces, lens):
         )
         assert (frame["distance_head_units"] > 0).all()
     assert list(faces[:0].to_dict().values()) == [[]] * len(list(frame))
+
+
+# ---------------------------------------------------------------- blendshapes
+
+
+@pytest.fixture(scope="module")
+def open_faces() -> Faces:
+    """Four faces of the open model: two at rest, one with an open jaw, one smiling."""
+    model = read_weights().face_model
+    smiling = [name.startswith("mouthSmile") for name in ARKIT_NAMES]
+    strengths = np.zeros((4, 52))
+    strengths[2, ARKIT_NAMES.index("jawOpen")] = 0.8
+    strengths[3, smiling] = 1
+    params = np.zeros((4, 62), np.float32)
+    params[:, [0, 5]] = 5e-4
+    params[:, EXPR] = model.actions.answers(strengths)
+    boxes = np.tile([0.0, 0, 120, 120], (4, 1))
+    return decode_faces(model, params, boxes, boxes, np.arange(4))
+
+
+def test_blendshapes_are_those_that_were_shown(open_faces):
+    found = open_faces.blendshapes
+    assert found.shape == (4, 52)
+    assert found[:2].max() == 0
+    names = [ARKIT_NAMES[i] for i in found[2:].argmax(axis=1)]
+    assert names[0] == "jawOpen"
+    assert names[1] in ("mouthSmileLeft", "mouthSmileRight")
+    assert found[2].max() == pytest.approx(0.8, abs=0.2)
+    np.testing.assert_array_equal(open_faces[2:].blendshapes, found[2:])
+    assert open_faces[:0].blendshapes.shape == (0, 52)
+    assert {"jawOpen", "mouthSmileLeft"} <= set(open_faces.reliable_blendshapes)
+
+
+def test_blendshapes_do_not_depend_on_pose_and_person(open_faces):
+    params = open_faces.params.copy()
+    rng = np.random.default_rng(0)
+    params[:, : EXPR.start] = rng.normal(size=params[:, : EXPR.start].shape)
+    turned = dataclasses.replace(open_faces, params=params)
+    np.testing.assert_array_equal(turned.blendshapes, open_faces.blendshapes)
+
+
+def test_json_names_the_blendshapes(open_faces):
+    for face, found in zip(describe_faces(open_faces), open_faces.blendshapes, strict=True):
+        assert tuple(face["blendshapes"]) == ARKIT_NAMES
+        np.testing.assert_allclose(list(face["blendshapes"].values()), found, atol=1e-4)
+
+
+def test_other_face_models_have_no_blendshapes(faces):
+    assert faces.blendshapes is None
+    assert faces.reliable_blendshapes is None
+    assert {face["blendshapes"] for face in describe_faces(faces)} == {None}
