@@ -58,6 +58,8 @@ def get_args_parser(program: str | None = None) -> argparse.ArgumentParser:
     add("--depth", action="store_true", help="depth/NAME.png: white is nearest")
     add("--pncc", action="store_true", help="pncc/NAME.png: place on the mean face as colour")
     add("--save-crops", action="store_true", help="crops/NAME_0.png, ... as the network saw them")
+    capture = "blendshapes.csv for face-capture tools, of videos one a person"
+    add("--blendshapes", action="store_true", help=capture)
     focal = "focal length in px, for metric pose (default: of JPEGs their EXIF's, if they have one)"
     add("--focal", type=float, metavar="PX", help=focal)
     add("--output", default="inference_output", help="folder (default: %(default)s)")

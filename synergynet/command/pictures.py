@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from synergynet import fileio
-from synergynet.command.faces_csv import FacesTable
+from synergynet.command.faces_csv import BLENDSHAPES, FACES, FacesTable
 from synergynet.command.results import (
     describe_picture,
     plan_surface,
@@ -47,7 +47,8 @@ def do_pictures(
     if not args.resume and older.is_file():
         print(f"the older run's results are in {older}")
     done = results.done() if args.resume else {}
-    table = FacesTable(output, args.resume)
+    kinds = (FACES, BLENDSHAPES) if args.blendshapes else (FACES,)
+    tables = [FacesTable(output, args.resume, kind) for kind in kinds]
 
     def lacks_nothing(picture: Source) -> bool:
         n_faces = done.get(picture.path)
@@ -89,7 +90,8 @@ def do_pictures(
                     progress.note(f"{picture.path}: not all is written: {one_line(error)}")
             if picture.path not in done:  # else only files were wanting
                 results.add(description)
-                table.add(description)
+                for table in tables:
+                    table.add(description)
     what = "1 face" if n_faces == 1 else f"{n_faces} faces"
     print(f"{what} in {n_read} of {len(pictures)} pictures: {output}")
     return n_faces > 0 or any(done.values())

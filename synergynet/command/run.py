@@ -61,6 +61,11 @@ def run_sources(
     )
     net = make_net(args, detect)
     net.choice = choice
+    if args.blendshapes and net.model.actions is None:
+        raise fileio.InputError(
+            f"--blendshapes: the expressions of the face model {net.model.name} are not made of "
+            f"ARKit's facial actions; those of the open one are"
+        )
     if rank == 0:
         print(f"weights {net.weights.path}, morphable model {net.model.name}")
     net.load_ahead()

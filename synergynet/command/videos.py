@@ -26,12 +26,18 @@ def do_videos(
     n_done = n_faces = 0
     for video in videos:
         stem = output / "videos" / video.name
-        if args.resume and is_annotated(video.path, stem, draw is not None):
+        if args.resume and is_annotated(video.path, stem, draw is not None, args.blendshapes):
             n_done += 1
             continue
         try:
             summary = annotate_video(
-                net, video.path, stem, draw, smooth=args.smooth, focal_px=args.focal
+                net,
+                video.path,
+                stem,
+                draw,
+                smooth=args.smooth,
+                focal_px=args.focal,
+                blendshapes=args.blendshapes,
             )
         except fileio.InputError as error:
             print(f"skipped: {error}", file=sys.stderr)

@@ -3,7 +3,8 @@
     summary = annotate_video(net, "clip.mp4", "inference_output/clip", draw, smooth=True)
 
 writes clip.mp4 (without sound), clip.csv with a line for each face of each frame, clip.jsonl with a
-line for each frame, and clip.json about the whole. They appear when they are complete. clip.mp4 has
+line for each frame, and clip.json about the whole; clip_blendshapes_0.csv ..., one a person, where
+they are wanted. They appear when they are complete. clip.mp4 has
 one rate: of videos and webcams whose frames come unevenly it repeats some and leaves some out, so
 that it plays as fast as they do.
 """
@@ -25,7 +26,7 @@ from typing import Any, TextIO
 import cv2
 import numpy as np
 
-from synergynet import fileio, table
+from synergynet import face_capture, fileio, table
 from synergynet.drawing.lines import TEXT_BGR
 from synergynet.faces import POSE_CONVENTION, Faces, describe_faces
 from synergynet.geometry.pinhole import METRIC_CONVENTION, Lens
@@ -142,14 +143,17 @@ class ResultsWriter:
     Args:
         stem: output path without suffix.
         fps: frames a second of the video.
+        blendshapes: whether to write a table of them for each person.
 
     Attributes:
         codec: of the video, one of CODECS' names; None before the first picture.
     """
 
-    def __init__(self, stem: str | os.PathLike[str], fps: float) -> None:
+    def __init__(self, stem: str | os.PathLike[str], fps: float, blendshapes: bool = False) -> None:
         self.stem = stem
         self.fps = fps
+        self._with_blendshapes = blendshapes
+        self._captures: dict[int, TextIO] = {}  # by identity
         self.codec: str | None = None
         self._n_written = 0
         self._last: np.ndarray | None = None
@@ -207,6 +211,17 @@ class ResultsWriter:
         for face in faces:
             cells = table.cells(face)
             self._csv.writerow([row.frame, line["seconds"], face["id"], *cells])
+            if self._with_blendshapes:
+                frame = round(row.seconds * self.fps)
+                capture = face_capture.row_of(face, frame, self.fps)
+                csv.writer(self._capture(face["id"])).writerow(capture)
+
+    def _capture(self, identity: int) -> TextIO:
+        if identity not in self._captures:
+            file = self._stack.enter_context(_text_file(f"{self.stem}_blendshapes_{identity}.csv"))
+            csv.writer(file).writerow(face_capture.HEADER)
+            self._captures[identity] = file
+        return self._captures[identity]
 
 
 @functools.cache
@@ -259,6 +274,7 @@ def annotate_video(
     smooth: bool = False,
     detect_every: int = DETECT_EVERY,
     focal_px: float | None = None,
+    blendshapes: bool = False,
 ) -> VideoSummary:
     """Track the faces of a video and write what was found.
 
@@ -274,6 +290,8 @@ def annotate_video(
         smooth: whether to filter the parameters over time.
         detect_every: frames between detections while nothing is in doubt.
         focal_px: of the lens, for the faces' metric pose; None leaves that out.
+        blendshapes: whether to write a table of each person's, as Live Link Face does; the face
+            model has facial actions then.
     Raises:
         InputError: the source cannot be read, or the video not be written, or only over the source.
     """
@@ -288,7 +306,7 @@ def annotate_video(
     seen: set[int] = set()
     stopped, problem = False, None
     progress = Progress(reader.n_frames, "frame", source)
-    with ResultsWriter(stem, reader.fps) as results, progress:
+    with ResultsWriter(stem, reader.fps, blendshapes) as results, progress:
         try:
             for seconds, image in reader:
                 ids, faces = tracker.step(image, seconds)
@@ -309,19 +327,26 @@ def annotate_video(
     facts = {"video": source, "fps": reader.fps, "smooth": smooth, **dataclasses.asdict(summary)}
     facts |= {"morphable": net.model.morphable_id, "pose_convention": POSE_CONVENTION}
     facts |= {"focal_px": focal_px, "metric_convention": METRIC_CONVENTION}
+    actions = net.model.actions
+    facts["reliable_blendshapes"] = None if actions is None else actions.reliable
+    facts["blendshapes"] = blendshapes
     fileio.write_json(f"{stem}.json", facts)
     if stopped and not reader.is_live:
         raise KeyboardInterrupt
     return summary
 
 
-def is_annotated(source: str, stem: str | os.PathLike[str], drawn: bool) -> bool:
-    """Whether `annotate_video` has done the source to its end, with a video where one is wanted."""
+def is_annotated(
+    source: str, stem: str | os.PathLike[str], drawn: bool, blendshapes: bool = False
+) -> bool:
+    """Whether `annotate_video` has done the source to its end, with a video and blendshapes where
+    they are wanted."""
     path = Path(f"{stem}.json")
     if not path.is_file() or (drawn and not Path(f"{stem}.mp4").is_file()):
         return False
     facts = fileio.read_json(path)
-    return facts["video"] == source and facts["problem"] is None
+    is_whole = facts["video"] == source and facts["problem"] is None
+    return is_whole and (not blendshapes or facts.get("blendshapes") is True)
 
 
 def draw_ids(image: np.ndarray, ids: np.ndarray, faces: Faces) -> np.ndarray:

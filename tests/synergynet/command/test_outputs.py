@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synergynet import fileio, table
+from synergynet import face_capture, fileio, table
+from synergynet.blendshapes import ARKIT_NAMES
 from synergynet.command import pictures
 from synergynet.command.faces_csv import HEADER
 from synergynet.command.main import command
@@ -242,3 +244,64 @@ def test_a_focal_length_that_is_none_is_refused(run, face, capsys, focal):
     fileio.write_image("in/face.png", face)
     assert run("in", "--focal", focal) == 2
     assert capsys.readouterr().err.startswith(f"error: --focal {float(focal)}: must be at ")
+
+
+# ---------------------------------------------------------------- blendshapes
+
+
+def read_capture(path: str = "out/blendshapes.csv") -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        reader = csv.DictReader(file)
+        assert tuple(reader.fieldnames or ()) == face_capture.HEADER
+        return list(reader)
+
+
+def entries_with_faces() -> list[dict]:
+    return [entry for entry in entries() if entry["faces"]]
+
+
+def test_blendshapes_have_a_row_a_face_in_the_order_of_the_table(run, net, face):
+    paths = write_album(face, 3)
+    assert run("in", "--blendshapes", "--results-only") == 0
+    rows = read_capture()
+    assert [row["Timecode"] for row in rows] == [f"00:00:00:0{i}.000" for i in range(3)]
+    for row, entry, path in zip(rows, entries_with_faces(), paths, strict=True):
+        assert entry["image"] == path
+        assert {"jawOpen", "mouthSmileLeft"} <= set(entry["reliable_blendshapes"])
+        found = net.predict([fileio.read_image(path)]).blendshapes[0]
+        shown = [float(row[name[0].upper() + name[1:]]) for name in ARKIT_NAMES]
+        np.testing.assert_allclose(shown, found, atol=1e-4)
+        assert list(entry["faces"][0]["blendshapes"].values()) == shown
+        yaw = entry["faces"][0]["pose"]["exact"]["yaw"]
+        assert np.degrees(float(row["HeadYaw"])) == pytest.approx(yaw, abs=1e-3)
+
+
+def test_going_on_makes_the_table_of_blendshapes(run, face):
+    write_album(face, 2)
+    assert run("in", "--results-only") == 0
+    assert not Path("out/blendshapes.csv").exists()
+    path = Path("out/results_rank0.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    (last,) = (line for line in lines if line["image"] == "in/1.png")
+    del last["faces"][0]["blendshapes"]  # of an older version: a row at rest
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    fileio.write_image("in/z.png", face)
+    assert run("in", "--blendshapes", "--results-only", "--resume") == 0
+    rows = read_capture()
+    assert [row["Timecode"][-6:] for row in rows] == ["00.000", "01.000", "02.000"]
+    assert {rows[1][name[0].upper() + name[1:]] for name in ARKIT_NAMES} == {"0.0"}
+    assert len(read_table()) == 3
+
+
+def test_blendshapes_of_other_face_models_are_refused(run, net, face, capsys, monkeypatch):
+    write_album(face, 1)
+    other = dataclasses.replace(net.model, actions=None, name="tiny")
+    weights = dataclasses.replace(net.weights, face_model=other)
+    monkeypatch.setattr(net, "weights", weights)
+    monkeypatch.setattr(net, "model", other)
+    assert run("in", "--blendshapes") == 2
+    assert "--blendshapes: the expressions of the face model tiny" in capsys.readouterr().err
+    assert run("in", "--results-only") == 0
+    (entry,) = entries_with_faces()
+    assert entry["faces"][0]["blendshapes"] is None
+    assert entry["reliable_blendshapes"] is None

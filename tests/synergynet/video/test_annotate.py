@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from synergy3DMM import SynergyNet
+from synergynet import face_capture
 from synergynet.fileio import InputError, read_image, read_json
 from synergynet.video.annotate import (
     CODECS,
@@ -104,6 +105,24 @@ def test_a_known_lens_gives_metric_poses(clip, net, tmp_path):
     facts = read_json(tmp_path / "clip.json")
     assert facts["focal_px"] == 300
     assert "63 mm" in facts["metric_convention"]
+
+
+def test_blendshapes_have_a_table_a_person(clip, net, tmp_path):
+    annotate_video(net, str(clip), tmp_path / "clip", None, blendshapes=True)
+    header, *rows = csv.reader((tmp_path / "clip_blendshapes_0.csv").read_text().splitlines())
+    assert tuple(header) == face_capture.HEADER
+    shown = [i for i in range(N_FRAMES) if i not in HIDDEN]
+    assert [row[0] for row in rows] == [face_capture.timecode(i, FPS) for i in shown]
+    lines = [json.loads(line) for line in (tmp_path / "clip.jsonl").read_text().splitlines()]
+    for row, frame in zip(rows, shown, strict=True):
+        found = lines[frame]["faces"][0]["blendshapes"]
+        assert [float(cell) for cell in row[2:54]] == list(found.values())
+    facts = read_json(tmp_path / "clip.json")
+    assert "jawOpen" in facts["reliable_blendshapes"]
+    assert is_annotated(str(clip), tmp_path / "clip", False, True)
+    annotate_video(net, str(clip), tmp_path / "clip", None)
+    assert not is_annotated(str(clip), tmp_path / "clip", False, True)
+    assert is_annotated(str(clip), tmp_path / "clip", False)
 
 
 def test_ctrl_c_is_how_a_webcam_ends(clip, net, tmp_path, monkeypatch):
