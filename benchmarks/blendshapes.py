@@ -8,6 +8,9 @@ half of each. The strengths that are fitted are correlated with the strengths th
 by name: fitted to the labels' own 62 numbers, in which the 10 expression coefficients are exact,
 and to what a network makes of the pictures. Nothing is downloaded.
 
+`--photographs DATA`, a test set with landmarks as labels, compares what is found of jaw, mouth and
+lids with how far lips are apart, mouths wide and eyes shut in those landmarks.
+
 `--calibrate` first measures, on other people, what the network answers to expressions, and writes
 that with the correlations into the open model's folder, from where weights are exported with it.
 """
@@ -35,11 +38,13 @@ from synergynet.blendshapes import (
 )
 from synergynet.geometry.parameters import EXPR, IMG_SIZE
 from synergynet.morphable_folder import ACTIONS_FILE, read_morphable_folder
+from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import OPEN_FOLDER
 from utils.synthetic.building.expressions import sample_displays, sample_facial_actions
 from utils.synthetic.pictures import GeneratorSource, load_generator
 
 BATCH = 100
+MOST_YAW_DEG = 30  # of photographs; beyond, distances in the picture say little
 
 
 def sample_strengths(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -110,6 +115,45 @@ def measure_answers(
     return dataclasses.replace(measured, spread=spread)
 
 
+def look_at_photographs(
+    net: SynergyNet, folder: str, most_yaw_deg: float = MOST_YAW_DEG
+) -> tuple[int, dict[str, float]]:
+    """Correlations of found blendshapes with distances in the labels' landmarks, of frontal faces.
+
+    Args:
+        net: looks at the crops.
+        folder: a test set as `benchmark.py` reads it.
+        most_yaw_deg: of |yaw| by the labels.
+    Returns:
+        how many faces, and the correlations by what was compared.
+    """
+    crops = EvaluationCrops(folder)
+    rows = np.flatnonzero(np.abs(crops.labels.yaw_deg) < most_yaw_deg)
+    if len(rows) < 3:
+        raise fileio.InputError(f"{folder}: fewer than 3 faces turned less than {most_yaw_deg}")
+    boxes = np.tile([0.0, 0, IMG_SIZE, IMG_SIZE], (len(rows), 1))
+    pictures = [crops[row].numpy() for row in rows]
+    found = net.predict_crops(pictures, np.arange(len(rows)), boxes, boxes, exact=True).blendshapes
+    points = crops.labels.landmarks[rows, :2]  # (N, 2, 68)
+
+    def apart(first: tuple[int, ...], second: tuple[int, ...]) -> np.ndarray:
+        return np.linalg.norm(points[:, :, first] - points[:, :, second], axis=1).mean(axis=1)
+
+    eyes = apart((36,), (45,))
+    lids = apart((37, 38, 43, 44), (41, 40, 47, 46)) / apart((36, 42), (39, 45))
+    measured = {
+        ("jawOpen", "lips apart"): apart((61, 62, 63), (67, 66, 65)) / eyes,
+        ("mouthSmileLeft", "mouth's width"): apart((48,), (54,)) / eyes,
+        ("eyeBlinkLeft", "lids closed"): -lids,
+    }
+    return len(rows), {
+        f"{name}, {what}": float(
+            correlations(found[:, [ARKIT_NAMES.index(name)]], distance[:, None])[0]
+        )
+        for (name, what), distance in measured.items()
+    }
+
+
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
@@ -117,6 +161,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--count", type=int, default=2000, help="faces (default: %(default)s)")
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--assets", metavar="FOLDER", help="MakeHuman's assets, to dress the heads with")
+    add("--photographs", metavar="DATA", help="test set with landmarks, instead of drawn faces")
     add("--calibrate", action="store_true", help=f"measure the network, write {ACTIONS_FILE}")
     add("--output", default=OPEN_FOLDER, help="its folder (default: 3dmm_data/open)")
     return parser
@@ -126,8 +171,14 @@ def main(args: argparse.Namespace) -> int:
     fileio.require_at_least(args, {"--count": 100, "--seed": 0})
     net = SynergyNet(args.weights)
     actions = read_morphable_folder(OPEN_FOLDER).actions
-    if actions is None or (net.model.actions is None and not args.calibrate):
+    needs_measured = args.photographs or not args.calibrate
+    if actions is None or (net.model.actions is None and needs_measured):
         raise fileio.InputError(f"{net.model.name}: has no facial actions; see {ACTIONS_FILE}")
+    if args.photographs:
+        count, by_name = look_at_photographs(net, args.photographs)
+        print(f"{count} faces turned less than {MOST_YAW_DEG} degrees; correlations\n")
+        print("\n".join(f"{what}: {correlation:.2f}" for what, correlation in by_name.items()))
+        return 0
     exact = FacialActions.exact(actions.effects, actions.rest)
     rng = np.random.default_rng(args.seed)
     test, train = (sample_strengths(args.count, rng) for _ in range(2))

@@ -10,6 +10,7 @@ from synergynet import SynergyNet, fileio
 from synergynet.blendshapes import ARKIT_NAMES, FacialActions, actions_of
 from synergynet.geometry.parameters import EXPR
 from synergynet.morphable_folder import ACTIONS_FILE
+from utils.data.evaluation_crops import OPEN_TEST_FOLDER
 from utils.data.folders import OPEN_FOLDER
 from utils.synthetic.pictures import GeneratorSource
 
@@ -70,6 +71,15 @@ def test_a_short_run(capsys, tmp_path):
     assert "100 drawn faces" in output
     written = actions_of(fileio.read_arrays(tmp_path / ACTIONS_FILE))
     assert written.found.max() > 0.5
+
+
+def test_open_mouths_are_found_in_a_test_set(net, capsys):
+    count, found = blendshapes.look_at_photographs(net, OPEN_TEST_FOLDER)
+    assert count > 50
+    assert found["jawOpen, lips apart"] > 0.6
+    args = blendshapes.get_args_parser().parse_args(["--photographs", str(OPEN_TEST_FOLDER)])
+    assert fileio.run_command(blendshapes.main, args) == 0
+    assert f"{count} faces" in capsys.readouterr().out
 
 
 def test_too_few_faces_are_refused(capsys):
