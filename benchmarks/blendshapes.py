@@ -170,9 +170,11 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> int:
     fileio.require_at_least(args, {"--count": 100, "--seed": 0})
     net = SynergyNet(args.weights)
-    actions = read_morphable_folder(OPEN_FOLDER).actions
+    open_model = read_morphable_folder(OPEN_FOLDER)
+    actions = open_model.actions
     needs_measured = args.photographs or not args.calibrate
-    if actions is None or (net.model.actions is None and needs_measured):
+    is_other = net.model.hash != open_model.hash
+    if actions is None or is_other or (net.model.actions is None and needs_measured):
         raise fileio.InputError(f"{net.model.name}: has no facial actions; see {ACTIONS_FILE}")
     if args.photographs:
         count, by_name = look_at_photographs(net, args.photographs)

@@ -1,6 +1,7 @@
 """benchmarks/blendshapes.py: drawn heads whose facial actions are known, and how they are found."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -80,6 +81,14 @@ def test_open_mouths_are_found_in_a_test_set(net, capsys):
     args = blendshapes.get_args_parser().parse_args(["--photographs", str(OPEN_TEST_FOLDER)])
     assert fileio.run_command(blendshapes.main, args) == 0
     assert f"{count} faces" in capsys.readouterr().out
+
+
+def test_other_face_models_are_refused(net, capsys, monkeypatch):
+    other = dataclasses.replace(net.model, w_exp=2 * net.model.w_exp, name="other")
+    monkeypatch.setattr(blendshapes, "SynergyNet", lambda _: types.SimpleNamespace(model=other))
+    args = blendshapes.get_args_parser().parse_args(["--calibrate"])
+    assert fileio.run_command(blendshapes.main, args) == 2
+    assert "other: has no facial actions" in capsys.readouterr().err
 
 
 def test_too_few_faces_are_refused(capsys):
