@@ -39,6 +39,7 @@ from synergynet.run_folder import only_run
 from utils.data import evaluation_crops
 from utils.data.evaluation_crops import EvaluationCrops
 from utils.data.folders import default_morphable_folder
+from utils.data.mixed_crops import MixedCrops
 from utils.data.preprocessing import TRAIN, preprocess
 from utils.data.training_crops import Batch, TrainingCrops, training_loader
 from utils.data.turned_crops import Geometry
@@ -90,6 +91,13 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("--root", default="train_aug_120x120", help="folder of the crops, or a packed file of them")
     add("--filelists-train", default="3dmm_data/train_aug_120x120.list.train", help="their names")
     add("--param-fp-train", default="3dmm_data/param_all_norm_v201.pkl", help="whitened targets")
+    add(
+        "--mix",
+        nargs="+",
+        default=[],
+        metavar="FOLDER:SHARE",
+        help="of every epoch, shares from other sets of prepare_data.py",
+    )
     add("--validation", help="folder like aflw2000_data that chooses the best weights; never a test"
         " set. Default: none are chosen, the test set is reported")  # fmt: skip
     add(
@@ -322,7 +330,7 @@ class Run:
     averaged: AveragedModel | None
     criterion: SynergyLoss
     guard: GuardedStep
-    crops: TrainingCrops
+    crops: TrainingCrops | MixedCrops
     validation: Path
     validation_set: str
     chooses: bool

@@ -83,6 +83,7 @@ CASES = [
     (script(main_train), [*TRAIN, "--geometry", "a"], "--geometry a: give ROLL,SCALE,SHIFT"),
     (script(main_train), [*TRAIN, "--geometry", "nan,0,0"], "give ROLL,SCALE,SHIFT"),
     (script(main_train), [*TRAIN, "--ema", "1"], "--ema 1.0: must be at least 0 and below 1"),
+    (script(main_train), [*TRAIN, "--epochs", "0"], "--epochs 0: must be at least 1"),
     (script(main_train), [*TRAIN, "--arch", "vgg"], "unknown arch 'vgg'"),
     (script(main_train), [*TRAIN, "--filelists-train", "absent"], "absent: no training data here"),
     (script(prepare_data), [*DRAW, "--count", "1000000000000000"], "must be at most"),

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -198,6 +198,18 @@ def _read_params(path: str | os.PathLike) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
 
+class TrainingSet(Protocol):
+    """Crops by their places in an epoch; `TrainingCrops` and `MixedCrops` are such."""
+
+    seed: int
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: list[int]) -> Batch: ...
+
+    def at_epoch(self, epoch: int) -> TrainingSet: ...
+
+
 class EpochBatches:
     """Batches of one epoch: a permutation by (seed, epoch), each batch shared out over the ranks.
 
@@ -235,7 +247,7 @@ class EpochBatches:
 
 
 def training_loader(
-    crops: TrainingCrops,
+    crops: TrainingSet,
     batch_size: int,
     epoch: int,
     workers: int = 4,

@@ -18,9 +18,11 @@ from utils.data.evaluation_crops import AFLW2000_FOLDER, OPEN_TEST_FOLDER, Evalu
 from utils.data.folders import default_morphable_folder
 from utils.data.landmark_model import LandmarkModel
 from utils.data.mirror import mirror_targets
+from utils.data.mixed_crops import MixedCrops, parse_mix, rewhiten
 from utils.data.training_crops import TrainingCrops
 from utils.data.turned_crops import Geometry, Mover
 from utils.inference.loading import lacks_whitening
+from utils.preparation.training_set import TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS
 
 WHITENING_TOLERANCE = 1e-3  # of a parameter's spread; rounding leaves far less
 
@@ -71,7 +73,7 @@ def _check_whitening(model: SynergyNet, args: argparse.Namespace, folder: Path) 
         )
 
 
-def load_crops(args: argparse.Namespace, model: SynergyNet) -> TrainingCrops:
+def load_crops(args: argparse.Namespace, model: SynergyNet) -> TrainingCrops | MixedCrops:
     """The training set that the flags name, for a model.
 
     Raises:
@@ -83,10 +85,36 @@ def load_crops(args: argparse.Namespace, model: SynergyNet) -> TrainingCrops:
             f"synthetic set, README, 'Training', says where real data goes"
         )
     crops = TrainingCrops(args.root, args.filelists_train, args.param_fp_train, args.seed)
-    if len(crops) < args.batch_size:
+    parts = parse_mix(args.mix)
+    sets = [crops, *(_read_part(part.folder, args.seed, model) for part in parts)]
+    sets = [_as_shown(one, args, model) for one in sets]
+    mixed = MixedCrops(sets, [part.share for part in parts]) if parts else sets[0]
+    if len(mixed) < args.batch_size:
         raise fileio.InputError(
-            f"--batch-size {args.batch_size}: there are only {len(crops)} images"
+            f"--batch-size {args.batch_size}: there are only {len(mixed)} images"
         )
+    return mixed
+
+
+def _read_part(folder: Path, seed: int, model: SynergyNet) -> TrainingCrops:
+    """A set to mix in, its targets whitened as the model's are.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    files = [folder / name for name in (TRAINING_IMAGES, TRAINING_LIST, TRAINING_PARAMS)]
+    if not files[1].is_file():
+        raise fileio.InputError(f"--mix {folder}: no set of prepare_data.py there")
+    crops = TrainingCrops(*files, seed)
+    if (folder / WHITENING_FILE).is_file():
+        own = read_whitening(folder / WHITENING_FILE)
+        wanted = (model.param_mean.cpu().numpy(), model.param_std.cpu().numpy())
+        crops.params_w = rewhiten(crops.params_w, own, wanted)
+    return crops
+
+
+def _as_shown(crops: TrainingCrops, args: argparse.Namespace, model: SynergyNet) -> TrainingCrops:
+    """The crops with mirror images and moves, as the flags say."""
     if args.mirror:
         crops = crops.with_mirror_images(mirror_targets(crops.params_w, model))
     if args.geometry:
