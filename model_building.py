@@ -37,7 +37,7 @@ BASIS_BUFFERS = ("u", "w_shp", "w_exp", "u_base", "w_shp_base", "w_exp_base")
 WHITENING_BUFFERS = ("param_mean", "param_std")
 # entries of our checkpoints that are read; published ones have `epoch` and `state_dict`
 CHECKPOINT_ENTRIES = {
-    **{"arch": str, "recipe": str, "morphable": dict, "state_dict": dict, "optimizer": dict},
+    **{"arch": str, "recipe": str, "state_dict": dict, "optimizer": dict},
     **{"epoch": int, "step": int, "versions": dict, "args": dict, "data": str},
 }
 BASIS_TOLERANCE = 1e-5  # relative; sums in another order, not another face model

@@ -174,12 +174,16 @@ def pts(count: int = 68, end: str = "}", number: str = "1.5 2.5") -> bytes:
     return ("version: 1\nn_points: 68\n{\n" + f"{number}\n" * count + end).encode()
 
 
-def read_csv_points(path: Any) -> Any:
-    return read_landmarks(Path(path).rename(f"{path}.csv"), ["a.jpg"])
+def read_csv_points(path: Any, suffix: str = ".csv") -> Any:
+    """Points of one photo; what is wrong with a photo's points does not stop the others'."""
+    points = read_landmarks(Path(path).rename(f"{path}{suffix}"), ["a.jpg"])["a.jpg"]
+    if isinstance(points, fileio.InputError):
+        raise points
+    return points
 
 
 def read_json_points(path: Any) -> Any:
-    return read_landmarks(Path(path).rename(f"{path}.json"), ["a.jpg"])
+    return read_csv_points(path, ".json")
 
 
 BN = "module.I2P.backbone.features.1.conv.0.1.weight"  # (32,)

@@ -130,7 +130,11 @@ def _read_csv(path: str | os.PathLike) -> dict[str, list[list[str]]]:
     """The rows of points of each name; of a name that stands twice, those of both faces."""
     text = fileio.read_bytes(path).decode("utf-8-sig", errors="replace")  # Excel adds a mark
     table: dict[str, list[list[str]]] = {}
-    for name, *numbers in filter(None, csv.reader(text_io.StringIO(text))):
+    try:
+        lines = list(filter(None, csv.reader(text_io.StringIO(text))))
+    except csv.Error as error:
+        raise fileio.InputError(f"{path}: not a readable .csv file ({error})") from None
+    for name, *numbers in lines:
         dims = 2 if len(numbers) % (3 * N_LANDMARKS) else 3
         rows = [numbers[i : i + dims] for i in range(0, len(numbers), dims)]
         table.setdefault(name.strip(), []).extend(rows)
