@@ -271,22 +271,25 @@ def whole_file(path: str | os.PathLike[str], durable: bool = False) -> Iterator[
     file is on the disk before it replaces the one before, so that a power cut leaves one of them.
 
     Raises:
-        InputError: `path` is a folder.
+        InputError: `path` is a folder, or the system refuses to write there.
     """
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder, not a file to write to")
-    path.parent.mkdir(parents=True, exist_ok=True)
     stem = path.stem.encode(errors="ignore")[:MAX_STEM_BYTES].decode(errors="ignore")
     temporary = path.with_name(f".{stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if durable:
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # a full disk names no file
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray, quality: int = 95) -> None:

@@ -167,6 +167,7 @@ def rank_and_world_size() -> tuple[int, int]:
 
 
 OLDER = "older_"
+BLOCK_BYTES = 2**16
 
 
 class ResultsFile:
@@ -213,8 +214,17 @@ class ResultsFile:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
 
     def _drop_unfinished_line(self) -> None:
-        if self.path.is_file():
-            data = self.path.read_bytes()
-            whole = data[: data.rfind(b"\n") + 1]
-            if len(whole) < len(data):
-                os.truncate(self.path, len(whole))
+        if not self.path.is_file():
+            return
+        with open(self.path, "rb+") as file:
+            end = size = file.seek(0, os.SEEK_END)
+            while end > 0:  # from the end, as the file may be large
+                start = max(0, end - BLOCK_BYTES)
+                file.seek(start)
+                last = file.read(end - start).rfind(b"\n")
+                if last >= 0:
+                    end = start + last + 1
+                    break
+                end = start
+            if end < size:
+                file.truncate(end)

@@ -298,6 +298,17 @@ def test_run_command_passes_results_through_and_bugs_if_asked(monkeypatch, capsy
         fileio.run_command(lambda _: 1 / 0, None)
 
 
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def fill(path: Path, data: bytes) -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(fileio.InputError, match=r"a\.bin: cannot be written \(No space left"):
+        fileio.write_bytes(tmp_path / "a.bin", b"data")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_all_or_nothing_moves_what_was_written_and_leaves_no_trace(tmp_path):
     with fileio.all_or_nothing(tmp_path / "set", ("a.npy", "folder", "list")) as staging:
         (staging / "folder").mkdir()

@@ -110,10 +110,8 @@ def _write(path: Path, entries: dict[str, Any]) -> None:
     try:
         with fileio.whole_file(path, durable=True) as temporary:
             temporary.write_bytes(buffer.getbuffer())
-    except OSError as error:
-        raise fileio.InputError(
-            f"{path}: cannot be written ({error.strerror}); make room, go on with --resume auto"
-        ) from None
+    except fileio.InputError as error:
+        raise fileio.InputError(f"{error}; make room, go on with --resume auto") from None
 
 
 def versions() -> dict[str, str]:

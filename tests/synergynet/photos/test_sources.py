@@ -164,6 +164,18 @@ def test_what_any_process_finished_is_done(tmp_path, monkeypatch):
     assert sources.ResultsFile(tmp_path, resume=True).done() == {"0.jpg": 0, "1.jpg": 1, "2.jpg": 2}
 
 
+@pytest.mark.parametrize(
+    ("whole", "rest"),
+    [(b"", b""), (b"", b"x" * 50), (b"a\n", b"x" * 50), (b"abc\n" * 30, b""), (b"abc\n" * 30, b"x"),
+     (b"ab\n" * 40, b"x" * 16), (b"\n", b"x" * 15)],
+)  # fmt: skip
+def test_only_what_follows_the_last_whole_line_is_cut_off(tmp_path, monkeypatch, whole, rest):
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 16)
+    (tmp_path / "results_rank0.jsonl").write_bytes(whole + rest)
+    sources.ResultsFile(tmp_path, resume=True)
+    assert (tmp_path / "results_rank0.jsonl").read_bytes() == whole
+
+
 def test_an_unfinished_line_is_dropped_and_done_again(tmp_path):
     results = sources.ResultsFile(tmp_path, resume=False)
     results.add({"image": "a.jpg", "faces": []})
