@@ -31,6 +31,7 @@ from synergynet.geometry.parameters import (
     unwhiten,
     whiten,
 )
+from synergynet.meshes.dense import DenseSurface, build_dense
 from synergynet.meshes.topology import nearest_points
 
 ARRAYS = ("u", "w_shp", "w_exp", "keypoints", "param_mean", "param_std")
@@ -110,6 +111,26 @@ class MorphableModel:
         about = self.on_surface[self.landmark_vertices]
         assert self.triangles is not None
         return self.triangles[np.isin(self.triangles, about).any(axis=1)]
+
+    @functools.cached_property
+    def dense(self) -> DenseSurface:
+        """The smooth surface that is drawn and written, of more vertices where these are few.
+
+        Raises:
+            ValueError: the model has no triangles.
+        """
+        return self._build_dense(with_parts=False)
+
+    @functools.cached_property
+    def dense_with_parts(self) -> DenseSurface:
+        """`dense` with eyeballs and an inner mouth; raises as that does."""
+        return self._build_dense(with_parts=True)
+
+    def _build_dense(self, *, with_parts: bool) -> DenseSurface:
+        if self.triangles is None:
+            raise ValueError(f"{self.name}: a face model without triangles has no surface")
+        mean = np.asarray(self.mean_face)
+        return build_dense(mean, self.triangles, self.landmark_vertices, with_parts=with_parts)
 
     @property
     def mean_face(self) -> Array:
