@@ -119,6 +119,17 @@ class Faces:
         """(T, 3) of `vertices`, counter-clockwise from outside; None where the model has none."""
         return self.model.triangles
 
+    @property
+    def dense_vertices(self) -> np.ndarray:
+        """(N, 3, W) float32 photo px: `vertices`, then those of the model's dense surface.
+
+        Its triangles are `model.dense.triangles`.
+
+        Raises:
+            ValueError: the model has no triangles.
+        """
+        return self.model.dense.apply(self.vertices)
+
     # ------------------------------------------------------------ what the camera sees
 
     @functools.cached_property

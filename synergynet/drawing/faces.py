@@ -5,10 +5,42 @@ from __future__ import annotations
 import numpy as np
 
 from synergynet.drawing import lines
-from synergynet.drawing.surface import draw_pose_box
+from synergynet.drawing.surface import draw_faces, draw_pose_box, edge_fade
+from synergynet.face_model import MorphableModel
 from synergynet.faces import Faces
+from synergynet.meshes.dense import MOUTH
 
 NOSE_TIP = 30  # of the 68 landmarks
+MOUTH_OPACITY = 0.3  # of what lies between the lips, where the photo may show teeth
+
+
+def overlay_fade(model: MorphableModel) -> np.ndarray:
+    """Fade (W,) of a face model's dense surface for `draw_surfaces`: at its rim, and in the mouth.
+
+    Raises:
+        ValueError: the model has no triangles.
+    """
+    dense = model.dense
+    fade = edge_fade(dense.apply(model.mean_face.T).T, dense.triangles, dense.rim)
+    between_lips = np.setdiff1d(
+        dense.triangles[dense.part == MOUTH], dense.triangles[dense.part != MOUTH]
+    )
+    fade[between_lips] *= MOUTH_OPACITY
+    return fade
+
+
+def draw_surfaces(photo: np.ndarray, faces: Faces, fade: np.ndarray | None = None) -> np.ndarray:
+    """A copy of the photo with the shaded dense surface of every face.
+
+    Args:
+        photo, faces: it and what it shows.
+        fade: from `overlay_fade`; None computes it.
+    Raises:
+        ValueError: the face model has no triangles.
+    """
+    fade = overlay_fade(faces.model) if fade is None else fade
+    drawn = [faces.model.dense.for_drawing(verts) for verts in faces.vertices]
+    return draw_faces(photo, [v for v, _ in drawn], [t for _, t in drawn], fade=fade)
 
 
 def draw_landmarks(photo: np.ndarray, faces: Faces) -> np.ndarray:

@@ -26,7 +26,8 @@ def depth_map(
         shape: height and width of the photo, and more.
     """
     picture = np.full(shape[:2], np.nan, np.float32)
-    for verts in far_to_near(verts_photo):
+    for index in far_to_near(verts_photo):
+        verts = verts_photo[index]
         front = front_triangles(verts, triangles)
         if drawn := rasterize_face(verts, front, np.zeros((verts.shape[1], 3)), shape):
             box, _, depth = drawn
@@ -75,7 +76,7 @@ def _paint(
 ) -> np.ndarray:
     """Faces in the colours (V, 3), 0 to 1, of their vertices on black, without light."""
     picture = np.zeros((*shape[:2], 3), np.uint8)
-    for index in sorted(range(len(faces)), key=lambda i: np.ptp(faces[i][1])):
+    for index in far_to_near(faces):
         front = front_triangles(faces[index], triangles)
         if drawn := rasterize_face(faces[index], front, colours[index], shape):
             box, pixels, depth = drawn

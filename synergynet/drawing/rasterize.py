@@ -56,6 +56,22 @@ def rasterize_depth(
     return _towards_viewer(distances)
 
 
+def rasterize_attributes(
+    verts: np.ndarray, triangles: np.ndarray, attributes: np.ndarray, height: int, width: int
+) -> np.ndarray:
+    """The attributes of `rasterize` alone, 0 where nothing is."""
+    return np.asarray(
+        cv2.triangleRasterizeColor(
+            _place_before_camera(verts, height, width),
+            np.ascontiguousarray(triangles, np.int32),
+            np.ascontiguousarray(attributes, np.float32),
+            np.zeros((height, width, 3), np.float32),
+            *_camera(height),
+            _settings(),
+        )
+    )
+
+
 def _place_before_camera(verts: np.ndarray, height: int, width: int) -> np.ndarray:
     """Vertices (V, 3) float32 before OpenCV's camera: x right, y up, z towards the viewer."""
     camera = np.empty((len(verts), 3), np.float32)

@@ -7,13 +7,13 @@ rasterised, and only triangles that look at the camera. Functions return a new i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from synergynet.drawing.lines import SUBPIXEL_BITS, fixed_point
-from synergynet.drawing.rasterize import rasterize
+from synergynet.drawing.rasterize import rasterize, rasterize_attributes
 from synergynet.meshes.normals import vertex_normals
 from synergynet.meshes.topology import nearest_points, outer_border
 
@@ -38,46 +38,53 @@ Box = tuple[slice, slice]  # rows and columns of a photo
 def draw_faces(
     image: np.ndarray,
     verts_photo: Sequence[np.ndarray] | np.ndarray,
-    triangles: np.ndarray,
+    triangles: np.ndarray | Sequence[np.ndarray],
     colour: tuple[int, int, int] = CLAY_BGR,
     opacity: float = 0.8,
-    fade: np.ndarray | float = 1.0,
+    fade: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw shaded faces over a photo; larger faces are taken for nearer ones.
 
     Args:
         image: (H, W, 3) uint8 BGR. Not modified.
         verts_photo: (3, V) of each face.
-        triangles: (T, 3).
+        triangles: (T, 3) of all faces, or a list of each face's.
         colour: BGR of the material, 0 to 255.
         opacity: 1 hides the photo below.
-        fade: (V,) factors of the opacity, as from `edge_fade`.
+        fade: (V,) factors of the opacity, as from `edge_fade`; faces of fewer vertices use as many.
     """
     image = image.copy()
     material = np.column_stack([colour, (255, 255, 255), (0, 0, 0)])  # diffuse, highlight, opacity
-    for verts in far_to_near(verts_photo):
-        front = front_triangles(verts, triangles)
-        light = shade(verts, front)
-        looks = np.column_stack([light, np.full(len(light), opacity) * fade])  # (V, 3)
-        drawn = rasterize_face(verts, front, looks, image.shape)
+    for index in far_to_near(verts_photo):
+        verts = verts_photo[index]
+        own = triangles if isinstance(triangles, np.ndarray) else triangles[index]
+        front = front_triangles(verts, own)
+        looks = np.empty((verts.shape[1], 3), np.float32)
+        looks[:, :2] = shade(verts, front)
+        looks[:, 2] = opacity if fade is None else opacity * fade[: len(looks)]
+        drawn = _rasterize_looks(verts, front, looks, image.shape)
         if drawn is None:
             continue
-        box, looks, depth = drawn
-        covered = np.isfinite(depth).astype(np.float32)
-        weight = looks[:, :, 2] * covered * cv2.blur(covered, (3, 3))  # softer at the outline
+        box, looks = drawn
+        opaque = np.ascontiguousarray(looks[:, :, 2])
+        covered = (opaque > 0).astype(np.float32)
+        weight = opaque * cv2.blur(covered, (3, 3))  # softer at the outline
         pixels = cv2.convertScaleAbs(cv2.transform(looks, material))
         image[box] = cv2.blendLinear(pixels, image[box], weight, 1 - weight)
     return image
 
 
-def edge_fade(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def edge_fade(
+    mean: np.ndarray, triangles: np.ndarray, rim: np.ndarray | None = None
+) -> np.ndarray:
     """Fade (V,) for `draw_faces`: 0 at the edge where the face was cut out of its head, then 1.
 
     Args:
         mean: (V, 3) mean face, y up, in any unit.
         triangles: (T, 3).
+        rim: (R,) vertices of that edge; None finds them.
     """
-    outer = mean[outer_border(triangles, len(mean))]
+    outer = mean[outer_border(triangles, len(mean)) if rim is None else rim]
     distance = nearest_points(outer, mean)[0][:, 0]
     return np.minimum(distance / (FADE * np.ptp(mean[:, 1])), 1).astype(np.float32)
 
@@ -94,7 +101,8 @@ def draw_wireframe(
     Where triangles are not much larger than a pixel, lines are fainter, so that the photo shows.
     """
     image = image.copy()
-    for verts in far_to_near(verts_photo):
+    for index in far_to_near(verts_photo):
+        verts = verts_photo[index]
         front = front_triangles(verts, triangles)
         if not len(front):
             continue
@@ -161,9 +169,9 @@ def shade(verts_photo: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     return np.column_stack([AMBIENT + DIFFUSE * towards_light, highlight])
 
 
-def far_to_near(faces: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """Faces (3, V) by their size in the photo, smallest first."""
-    return sorted(faces, key=lambda verts: np.ptp(verts[1]))
+def far_to_near(faces: Sequence[np.ndarray] | np.ndarray) -> list[int]:
+    """Numbers of faces (3, V) by their size in the photo, smallest first."""
+    return sorted(range(len(faces)), key=lambda index: np.ptp(faces[index][1]))
 
 
 def front_triangles(verts_photo: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -187,15 +195,37 @@ def rasterize_face(
         the covered part of the photo, attributes (h, w, 3) and depth (h, w) float32 in it, z in px
         with -inf where no face is; None when the face lies outside.
     """
+    if (part := _part_of_photo(verts_photo, shape)) is None:
+        return None
+    box, origin = part
+    height, width = (side.stop - side.start for side in box)
+    pixels, depth = rasterize(verts_photo.T - origin, triangles, attributes, height, width)
+    return box, pixels, depth + origin[2]
+
+
+def _rasterize_looks(
+    verts_photo: np.ndarray, triangles: np.ndarray, attributes: np.ndarray, shape: Sequence[int]
+) -> tuple[Box, np.ndarray] | None:
+    """`rasterize_face` without its depth."""
+    if (part := _part_of_photo(verts_photo, shape)) is None:
+        return None
+    box, origin = part
+    height, width = (side.stop - side.start for side in box)
+    verts = verts_photo.T - origin
+    return box, rasterize_attributes(verts, triangles, attributes, height, width)
+
+
+def _part_of_photo(
+    verts_photo: np.ndarray, shape: Sequence[int]
+) -> tuple[Box, np.ndarray] | None:
+    """The part of a photo that a face (3, V) covers, and its first corner in the face's frame."""
     low = np.maximum(np.floor(verts_photo[:2].min(axis=1)).astype(int), 0)
     high = np.minimum(np.ceil(verts_photo[:2].max(axis=1)).astype(int) + 1, [shape[1], shape[0]])
-    width, height = high - low
-    if min(width, height) <= 0:
+    if (high <= low).any():
         return None
     middle = float(verts_photo[2].mean())  # translations along z mean nothing, and can be large
     origin = np.array([low[0] - 0.5, low[1] - 0.5, middle])  # whole numbers are pixel centres
-    pixels, depth = rasterize(verts_photo.T - origin, triangles, attributes, height, width)
-    return (slice(low[1], high[1]), slice(low[0], high[0])), pixels, depth + middle
+    return (slice(low[1], high[1]), slice(low[0], high[0])), origin
 
 
 def _altitudes(corners: np.ndarray) -> np.ndarray:

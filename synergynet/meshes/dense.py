@@ -9,16 +9,21 @@ It is derived from mean face and triangles alone. The new vertices are weighted 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
 from synergynet.meshes import openings
 from synergynet.meshes.rim import cut, rim_distance
-from synergynet.meshes.subdivision import subdivide
+from synergynet.meshes.subdivision import split, subdivide
 from synergynet.meshes.sums import Sums
+from synergynet.meshes.topology import outer_border
 
 FINE_ENOUGH = 8_000  # models with so many vertices are not refined
 SKIN, EYES, MOUTH = range(3)  # parts
+BEND = 0.0016  # of the face's height: edges whose middle lies so far beside them are halved first
+# In a photo a face needs all triangles from this height on, and below the lower one the model's own.
+MANY_PX, FEW_PX = 600, 240
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,24 +31,41 @@ class DenseSurface:
     """Triangles of W vertices that follow the V of a face model.
 
     Attributes:
-        stages: each adds vertices that are sums of those before.
+        stages: each adds vertices that are sums of those before; `fewer` needs all but the last.
         triangles: (T, 3) int64, counter-clockwise from outside.
         part: (T,) SKIN, EYES or MOUTH.
-        coarse: (M, 3) fewer triangles of the same vertices, for faces of few pixels.
+        fewer: (M, 3) triangles of the same vertices and outlines, where the surface bends most.
+        fewest: (L, 3) triangles of the model's own vertices, within the rim.
+        rim: (R,) vertices of the edge where the face was cut out of its head.
         n_vertices: W.
     """
 
     stages: tuple[Sums, ...]
     triangles: np.ndarray
     part: np.ndarray
-    coarse: np.ndarray
+    fewer: np.ndarray
+    fewest: np.ndarray
+    rim: np.ndarray
     n_vertices: int
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Values (..., W) of all vertices from those of the model's, (..., V): places or others."""
-        for stage in self.stages:
-            values = np.concatenate([values, stage.apply(values)], axis=-1)
-        return values
+        return _extend(values, self.stages)
+
+    def for_drawing(self, verts_photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (3, W or V) and as many triangles as a face (3, V) shows in its photo."""
+        height_px = float(np.ptp(verts_photo[1]))
+        if height_px < FEW_PX:
+            return verts_photo, self.fewest
+        if height_px < MANY_PX:
+            return _extend(verts_photo, self.stages[:-1]), self.fewer
+        return self.apply(verts_photo), self.triangles
+
+
+def _extend(values: np.ndarray, stages: tuple[Sums, ...]) -> np.ndarray:
+    for stage in stages:
+        values = np.concatenate([values, stage.apply(values)], axis=-1)
+    return values
 
 
 def build_dense(
@@ -53,7 +75,7 @@ def build_dense(
     *,
     with_parts: bool = False,
 ) -> DenseSurface:
-    """The dense surface of a face model.
+    """The dense surface of a face model; the model's own where that is fine enough.
 
     Args:
         mean: (V, 3) mean face, y up.
@@ -61,60 +83,132 @@ def build_dense(
         landmark_vertices: (68,).
         with_parts: eyeballs and an inner mouth take the place of closed eyes and lips.
     """
-    if len(mean) >= FINE_ENOUGH:
-        part = np.full(len(triangles), SKIN)
-        return DenseSurface((), triangles, part, triangles, len(mean))
-    grower = _Grower(np.asarray(mean, np.float64))
-    hubs = np.flatnonzero(np.bincount(triangles.ravel(), minlength=len(mean)) >= openings.HUB)
+    count = len(mean)
+    if count >= FINE_ENOUGH:
+        part, rim = np.full(len(triangles), SKIN), outer_border(triangles, count)
+        return DenseSurface((), triangles, part, triangles, triangles, rim, count)
+    mean = np.asarray(mean, np.float64)
+    growing = _Growing(mean)
+    mouth = _Mouth(mean, landmark_vertices)
+    hubs = np.flatnonzero(np.bincount(triangles.ravel(), minlength=count) >= openings.HUB)
+    fans = {int(hub): triangles[(triangles == hub).any(axis=1)] for hub in hubs}
     skin = triangles[~np.isin(triangles, hubs).any(axis=1)]
-    mouth = mean[landmark_vertices[60:68]].mean(axis=0)
-    width = np.linalg.norm(np.subtract(*mean[landmark_vertices[list(openings.MOUTH_CORNERS)]]))
-    near_mouth = np.linalg.norm(mean - mouth, axis=1) < width
-    skin = openings.without_crumbs(skin, len(mean), near_mouth)
-    sums, fine = subdivide(skin, len(mean))
-    grower.add(sums)
-    inside = rim_distance(grower.points, fine)
-    sums, fine = cut(fine, inside)
-    grower.add(sums)
+    skin = openings.without_crumbs(skin, count, mouth.distance(mean) < mouth.width)
+
+    sums, middles = subdivide(skin, count)
+    growing.add(sums)
+    inside = rim_distance(mean, skin, growing.points)
+    uncut = (inside[:count] > 0)[skin].all(axis=1)
+    bends = _bends(growing.points, skin, middles, inside)
+    sums, fine = cut(split(skin, middles, np.ones_like(bends)), inside)
+    growing.add(sums)
+    _, fewer = cut(split(skin, middles, bends), inside)
+
     pieces = [(SKIN, fine)]
-    for loop in openings.border_loops(fine, len(grower.points)):
-        hub = [h for h in hubs if np.isin(triangles[(triangles == h).any(axis=1)], loop).any()]
-        if hub and with_parts:
-            to_hub = mean[landmark_vertices[list(openings.EYE_CORNERS)]].mean(1) - mean[hub[0]]
-            eye = openings.EYE_CORNERS[np.linalg.norm(to_hub, axis=1).argmin()]
-            corners = landmark_vertices[list(eye)]
-            filling = grower.fill(openings.eyeball, np.append(loop, hub), corners, landmark_vertices)
-        elif hub:
-            filling = grower.fill(openings.dome, loop, hub[0], landmark_vertices)
-        elif np.linalg.norm(grower.points[loop].mean(axis=0) - mouth) < width / 2:
+    loops = openings.border_loops(fine, len(growing.points))
+    for loop in loops:
+        hub = next((hub for hub, fan in fans.items() if np.isin(fan, loop).any()), None)
+        if hub is not None and with_parts:
+            surface, corners = np.append(loop, hub), _eye_corners(mean, hub, landmark_vertices)
+            eye = growing.fill(openings.eyeball, surface, corners, landmark_vertices)
+            pieces.append((EYES, eye))
+        elif hub is not None:
+            pieces.append((EYES, growing.fill(openings.dome, loop, hub, landmark_vertices)))
+        elif mouth.is_around(growing.points[loop]):
             fill = openings.inner_mouth if with_parts else openings.lips
-            filling = grower.fill(fill, loop, landmark_vertices)
-        else:
-            continue
-        pieces.append((EYES if hub else MOUTH, filling))
-    seen = (inside[: len(mean)] > 0)[triangles].all(axis=1)
-    coarse = [triangles[seen], *(piece for part, piece in pieces if part == MOUTH)]
+            pieces.append((MOUTH, growing.fill(fill, loop, landmark_vertices)))
+    fewest = [skin[uncut], *fans.values()]
+    for loop in openings.border_loops(skin, count):
+        if mouth.is_around(mean[loop]):
+            fewest.append(openings.lips(mean, loop, landmark_vertices, count, ())[1])
+    needed = np.zeros(len(growing.stages[0]), bool)
+    needed[middles[bends] - count] = True
+    order = growing.put_last(count + np.flatnonzero(~needed))
+    parts = np.concatenate([np.full(len(piece), part) for part, piece in pieces])
+    dense = order[np.concatenate([piece for _, piece in pieces])]
+    by_height = _by_height(growing.points, dense)
+    fewer = order[np.concatenate([fewer, *(piece for _, piece in pieces[1:])])]
     return DenseSurface(
-        tuple(grower.stages),
-        np.concatenate([piece for _, piece in pieces]),
-        np.concatenate([np.full(len(piece), part) for part, piece in pieces]),
-        np.concatenate(coarse),
-        len(grower.points),
+        stages=tuple(growing.stages),
+        triangles=dense[by_height],
+        part=parts[by_height],
+        fewer=fewer[_by_height(growing.points, fewer)],
+        fewest=np.concatenate(fewest),
+        rim=order[max(loops, key=len)],
+        n_vertices=len(growing.points),
     )
 
 
-class _Grower:
+class _Growing:
     """The mean face as it grows, stage by stage."""
 
     def __init__(self, points: np.ndarray) -> None:
         self.points = points
+        self._count = len(points)
         self.stages: list[Sums] = []
 
     def add(self, sums: Sums) -> None:
         self.stages.append(sums)
         self.points = np.concatenate([self.points, sums.apply(self.points.T).T])
 
-    def fill(self, make, *args: np.ndarray) -> np.ndarray:
+    def put_last(self, vertices: np.ndarray) -> np.ndarray:
+        """Make some of the first stage's vertices, of which no other is made, the last stage.
+
+        Returns:
+            (W,) the new numbers of the vertices.
+        """
+        order = np.append(np.delete(np.arange(len(self.points)), vertices), vertices)
+        numbers = np.argsort(order)
+        self.points = self.points[order]
+        first, *others = self.stages
+        is_last = np.zeros(len(first), bool)
+        is_last[vertices - self._count] = True
+        self.stages = [first.chosen(~is_last), *(stage.renumbered(numbers) for stage in others)]
+        self.stages.append(first.chosen(is_last))
+        return numbers
+
+    def fill(self, make: Callable[..., openings.Filling], *args: object) -> np.ndarray:
         sums, triangles = make(self.points, *args, len(self.points))
         self.add(sums)
         return triangles
+
+
+def _by_height(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Order (T,) from top to bottom: what is drawn one after the other lies near in the picture."""
+    return np.argsort(-points[triangles, 1].mean(axis=1), kind="stable")
+
+
+class _Mouth:
+    """Where the mouth of a mean face (V, 3) is, and how wide."""
+
+    def __init__(self, mean: np.ndarray, landmark_vertices: np.ndarray) -> None:
+        self.middle = mean[landmark_vertices[60:68]].mean(axis=0)
+        left, right = mean[landmark_vertices[list(openings.MOUTH_CORNERS)]]
+        self.width = float(np.linalg.norm(left - right))
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        return np.asarray(np.linalg.norm(points - self.middle, axis=-1))
+
+    def is_around(self, loop: np.ndarray) -> bool:
+        """Whether a border's points (L, 3) go around it."""
+        return bool(self.distance(loop.mean(axis=0)) < self.width / 2)
+
+
+def _bends(
+    points: np.ndarray, triangles: np.ndarray, middles: np.ndarray, inside: np.ndarray
+) -> np.ndarray:
+    """(T, 3) bool: sides that bend away from a straight line, or lie on a border or at the rim."""
+    ends = points[triangles]
+    straight = (ends + np.roll(ends, -1, axis=1)) / 2
+    bends = np.linalg.norm(points[middles] - straight, axis=2) > BEND * np.ptp(points[:, 1])
+    is_cut = (inside[np.concatenate([triangles, middles], axis=1)] < 0).any(axis=1)
+    needed = np.bincount(middles.ravel()) == 1  # on borders
+    needed[middles[is_cut]] = True
+    return bends | needed[middles]
+
+
+def _eye_corners(mean: np.ndarray, hub: int, landmark_vertices: np.ndarray) -> np.ndarray:
+    """The vertices (2,) at the corners of the eye that a hub is in the middle of."""
+    corners = landmark_vertices[np.array(openings.EYE_CORNERS)]  # (2, 2)
+    nearest = np.linalg.norm(mean[corners].mean(axis=1) - mean[hub], axis=1).argmin()
+    return np.asarray(corners[nearest])

@@ -71,7 +71,12 @@ def _following(triangles: np.ndarray, n_vertices: int) -> dict[int, list[int]]:
 def _on_border(triangles: np.ndarray, n_vertices: int) -> np.ndarray:
     """(T, 3) whether sides, of each corner to the next, are of one triangle only."""
     ends = np.roll(triangles, -1, axis=1)
-    return ~np.isin(triangles * n_vertices + ends, ends * n_vertices + triangles)
+    keys = np.minimum(triangles, ends) * n_vertices + np.maximum(triangles, ends)
+    order = np.argsort(keys, axis=None)
+    differs = np.diff(keys.ravel()[order], prepend=-1, append=-1) != 0
+    single = np.empty(keys.size, bool)
+    single[order] = differs[1:] & differs[:-1]
+    return single.reshape(keys.shape)
 
 
 def dome(
@@ -102,7 +107,13 @@ def dome(
     return Sums.joined(sums), np.concatenate([*strips, _fan(rings[-1], hub)])
 
 
-def lips(mean: np.ndarray, loop: np.ndarray, anchors: np.ndarray, first: int) -> Filling:
+def lips(
+    mean: np.ndarray,
+    loop: np.ndarray,
+    anchors: np.ndarray,
+    first: int,
+    down_rows: tuple[float, ...] = LIP_ROWS,
+) -> Filling:
     """The surface between the lips: a shallow groove, which is shut where they meet.
 
     Args:
@@ -110,6 +121,7 @@ def lips(mean: np.ndarray, loop: np.ndarray, anchors: np.ndarray, first: int) ->
         loop: (L,) vertices of the mouth's border, along its triangles' sides.
         anchors: (68,) vertices of the landmarks.
         first: number of the first new vertex.
+        down_rows: of new vertices, where from one lip to the other; none for a flat surface.
     """
     one, other = _two_sides(mean, loop, anchors)
     t_one, t_other = (_shares(mean[side]) for side in (one, other))
@@ -122,7 +134,7 @@ def lips(mean: np.ndarray, loop: np.ndarray, anchors: np.ndarray, first: int) ->
     n = len(inner)
     sources = np.column_stack([one[1:-1], other[right - 1], other[right], np.tile(head, (n, 1))])
     sums, rows = [], [one]
-    for down in LIP_ROWS:
+    for down in down_rows:
         across = np.column_stack([np.full(n, 1 - down), down * (1 - share), down * share])
         weights = np.column_stack([across, np.sin(np.pi * down) * back])
         sums.append(Sums.of_columns(sources, weights))

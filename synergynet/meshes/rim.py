@@ -13,8 +13,8 @@ SOFT = 7.0  # azimuths, sigma of the smoothing
 SNAP = 0.08  # of an edge: a cut so near to a vertex goes through it, so that no slivers are made
 
 
-def rim_distance(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """How far inside a smooth rim vertices lie (V,): radians from the cone that cuts it, 0 on it.
+def rim_distance(mean: np.ndarray, triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """How far inside a smooth rim points lie (N,): radians from the cone that cuts it, 0 on it.
 
     From a point in the middle of the outer border, that border is an angle from the face's axis at
     every azimuth; the cone is a smooth curve of them that stays inside the notches.
@@ -22,6 +22,7 @@ def rim_distance(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     Args:
         mean: (V, 3) mean face.
         triangles: (T, 3).
+        points: (N, 3) on its surface.
     """
     border = mean[outer_border(triangles, len(mean))]
     middle = border.mean(axis=0)
@@ -45,7 +46,7 @@ def rim_distance(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     reach = np.arange(-int(4 * SOFT), int(4 * SOFT) + 1)
     bell = np.exp(-0.5 * (reach / SOFT) ** 2)
     curve = curve[(np.arange(AZIMUTHS)[:, None] + reach) % AZIMUTHS] @ (bell / bell.sum())
-    azimuth, angle = angles(mean)
+    azimuth, angle = angles(points)
     return np.interp(azimuth, grid, curve, period=2 * np.pi) - angle
 
 

@@ -14,13 +14,14 @@ BORDER_NEAR, BORDER_FAR = 9 / 16, -1 / 16  # of the four-point rule, Dyn, Gregor
 
 
 def subdivide(triangles: np.ndarray, n_vertices: int) -> tuple[Sums, np.ndarray]:
-    """Quarter every triangle; the new vertices lie on a smooth surface through the old ones.
+    """Middles of the edges, on a smooth surface through the vertices.
 
     Args:
         triangles: (T, 3), each edge in two of them at most, once in either direction.
         n_vertices: V.
     Returns:
-        the new vertices, one of each edge, as sums of the old; triangles (4T, 3) of both.
+        the new vertices, one of each edge, as sums of the old; and which of them, counted from V
+        on, halves each side of the triangles, from each corner to the next, (T, 3).
     """
     halves = HalfEdges(triangles, n_vertices)
     first = np.flatnonzero((halves.twin < 0) | (np.arange(len(halves.twin)) < halves.twin))
@@ -28,11 +29,35 @@ def subdivide(triangles: np.ndarray, n_vertices: int) -> tuple[Sums, np.ndarray]
     edge[first] = np.arange(len(first))
     paired = first[halves.twin[first] >= 0]
     edge[halves.twin[paired]] = edge[paired]
-    a, b, c = triangles.T
-    ab, bc, ca = n_vertices + edge.reshape(3, -1)
-    corners = ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))
-    finer = np.stack([np.stack(corner, axis=1) for corner in corners], axis=1).reshape(-1, 3)
-    return _middles(halves, first), finer
+    return _middles(halves, first), n_vertices + edge.reshape(3, -1).T
+
+
+# The corners of a triangle are 0 1 2, the middles of the sides from each to the next 3 4 5.
+_PIECES = (  # by how many sides are halved: none, the first, all but the first, all
+    ((0, 1, 2),),
+    ((0, 3, 2), (3, 1, 2)),
+    ((0, 4, 5), (0, 1, 4), (5, 4, 2)),
+    ((0, 3, 5), (1, 4, 3), (2, 5, 4), (3, 4, 5)),
+)
+
+
+def split(triangles: np.ndarray, middles: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Triangles (M, 3) with some of their sides halved, without gaps between them.
+
+    Args:
+        triangles: (T, 3).
+        middles: (T, 3) vertices in the middle of the sides, as from `subdivide`.
+        wanted: (T, 3) bool, which sides; the same for both triangles of an edge.
+    """
+    count = wanted.sum(axis=1)
+    odd = np.where(count == 1, wanted.argmax(axis=1), (~wanted).argmax(axis=1))
+    odd[(count == 0) | (count == 3)] = 0
+    turned = (odd[:, None] + np.arange(3)) % 3
+    corners = [np.take_along_axis(table, turned, axis=1) for table in (triangles, middles)]
+    table = np.concatenate(corners, axis=1)  # (T, 6)
+    return np.concatenate(
+        [table[count == n][:, pieces].reshape(-1, 3) for n, pieces in enumerate(_PIECES)]
+    )
 
 
 class HalfEdges:

@@ -46,12 +46,26 @@ class Sums:
     @classmethod
     def joined(cls, parts: Sequence[Sums]) -> Sums:
         """One after the other; all of the same known points."""
-        shifts = np.cumsum([0, *(len(part.sources) for part in parts)])
+        entries = np.cumsum([0, *(len(part.sources) for part in parts)])
         return cls(
-            np.concatenate([part.sources for part in parts]),
-            np.concatenate([part.weights for part in parts]),
-            np.concatenate([part.starts + s for part, s in zip(parts, shifts, strict=False)]),
+            np.concatenate([np.empty(0, np.int64), *(part.sources for part in parts)]),
+            np.concatenate([np.empty(0, np.float32), *(part.weights for part in parts)]),
+            np.concatenate(
+                [np.empty(0, np.int64)]
+                + [part.starts + first for part, first in zip(parts, entries, strict=False)]
+            ),
         )
+
+    def chosen(self, rows: np.ndarray) -> Sums:
+        """Some of the sums, by a mask (N,)."""
+        lengths = np.diff(self.starts, append=len(self.sources))
+        kept = np.repeat(rows, lengths)
+        starts = np.cumsum(np.append(0, lengths[rows]))[:-1]
+        return Sums(self.sources[kept], self.weights[kept], starts)
+
+    def renumbered(self, numbers: np.ndarray) -> Sums:
+        """The same sums of points that have other numbers (M,) now."""
+        return Sums(numbers[self.sources], self.weights, self.starts)
 
     def __len__(self) -> int:
         return len(self.starts)
