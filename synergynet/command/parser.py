@@ -54,6 +54,7 @@ def get_args_parser(program: str | None = None) -> argparse.ArgumentParser:
     add("--refine-crop", action="store_true", help="look twice, cut out around the landmarks")
     add("--smooth", action="store_true", help="videos: filter the parameters over time")
     add("--mesh", choices=MESHES, help="meshes/NAME_0.obj, ... of every face, in its colours")
+    add("--mesh-parts", action="store_true", help="meshes with eyeballs and an inner mouth")
     add("--texture", action="store_true", help="textures/NAME_0.png, ... and what of it is seen")
     add("--depth", action="store_true", help="depth/NAME.png: white is nearest")
     add("--pncc", action="store_true", help="pncc/NAME.png: place on the mean face as colour")

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from synergynet import fileio
-from synergynet.drawing.faces import draw_landmarks, draw_poses
+from synergynet.drawing.faces import draw_landmarks, draw_poses, draw_surfaces, overlay_fade
 from synergynet.drawing.maps import depth_picture, pncc
-from synergynet.drawing.surface import draw_faces, edge_fade
 from synergynet.drawing.texture import (
     Unwrapping,
     unwrap_model,
@@ -26,6 +25,7 @@ from synergynet.drawing.texture import (
 from synergynet.face_model import MorphableModel
 from synergynet.faces import POSE_CONVENTION, Faces, describe_faces
 from synergynet.geometry.pinhole import METRIC_CONVENTION, Lens
+from synergynet.meshes.dense import DenseSurface
 from synergynet.meshes.formats import glb_bytes, mesh_from_photo, mtl_text, obj_text, ply_bytes
 from synergynet.photos.crops import blacken_border, network_crop
 from synergynet.photos.focal import read_focal_px
@@ -38,18 +38,22 @@ class Surface:
 
     Attributes:
         mesh: obj, ply or glb; None for no meshes.
+        mesh_surface: what meshes show, with eyeballs and inner mouth where those are wanted.
         texture, depth, pncc: whether these pictures are wanted.
         crops: whether the network's crops are wanted.
-        unwrapping: of the face model, where mesh or texture needs it.
-        fade: (V,) of the overlay, where the face model has triangles to draw.
+        unwrapping: of the dense surface, where mesh or texture needs it.
+        mesh_uv: (W, 2) of `mesh_surface`, in the same layout.
+        fade: (W,) of the overlay, where the face model has triangles to draw.
     """
 
     mesh: str | None
+    mesh_surface: DenseSurface | None
     texture: bool
     depth: bool
     pncc: bool
     crops: bool
     unwrapping: Unwrapping | None
+    mesh_uv: np.ndarray | None
     fade: np.ndarray | None
 
 
@@ -57,21 +61,29 @@ def plan_surface(model: MorphableModel, args: argparse.Namespace) -> Surface:
     """What the flags ask for of this face model.
 
     Raises:
-        InputError: the face model has no triangles for it.
+        InputError: the face model has no triangles for it, or flags do not fit together.
     """
+    if args.mesh_parts and not args.mesh:
+        raise fileio.InputError("--mesh-parts are of meshes: add --mesh obj, ply or glb")
     triangles = model.triangles
     if triangles is None and (args.mesh or args.texture or args.depth or args.pncc):
         raise fileio.InputError(
             "--mesh, --texture, --depth and --pncc need triangles: the face model has none"
         )
+    unwrapping = unwrap_model(model) if args.mesh or args.texture else None
+    mesh_surface = None
+    if args.mesh:
+        mesh_surface = model.dense_with_parts if args.mesh_parts else model.dense
     return Surface(
         args.mesh,
+        mesh_surface,
         args.texture,
         args.depth,
         args.pncc,
         args.save_crops,
-        unwrapping=unwrap_model(model) if args.mesh or args.texture else None,
-        fade=edge_fade(model.mean_face, triangles) if triangles is not None else None,
+        unwrapping=unwrapping.extended(model.dense) if unwrapping else None,
+        mesh_uv=unwrapping.extended(mesh_surface).uv if unwrapping and mesh_surface else None,
+        fade=overlay_fade(model) if triangles is not None else None,
     )
 
 
@@ -123,21 +135,23 @@ def write_files(
     output: Path, picture: Source, photo: np.ndarray, faces: Faces, surface: Surface
 ) -> None:
     """Pictures of one picture's faces, and what `surface` asks for."""
-    vertices, triangles = faces.vertices, faces.triangles
     drawings: dict[str, Callable[[], np.ndarray]] = {}
-    if triangles is not None and surface.fade is not None:  # first, as it takes longest
-        overlay = functools.partial(draw_faces, photo, vertices, triangles, fade=surface.fade)
+    if surface.fade is not None:  # first, as it takes longest
+        overlay = functools.partial(draw_surfaces, photo, faces, surface.fade)
         drawings["rendering_overlay"] = overlay
     drawings["landmarks"] = functools.partial(draw_landmarks, photo, faces)
     drawings["poses"] = functools.partial(draw_poses, photo, faces)
     write_drawings(output, f"{picture.name}.jpg", drawings)
-    if triangles is None:
+    if not (surface.depth or surface.pncc or surface.unwrapping):
         return
+    dense = faces.model.dense
+    vertices, triangles = faces.dense_vertices, dense.triangles
     if surface.depth:
         depth = depth_picture(vertices, triangles, photo.shape)
         fileio.write_image(output / "depth" / f"{picture.name}.png", depth)
     if surface.pncc:
-        code = pncc(vertices, triangles, faces.model.mean_face, photo.shape)
+        mean = dense.apply(faces.model.mean_face.T).T
+        code = pncc(vertices, triangles, mean, photo.shape)
         fileio.write_image(output / "pncc" / f"{picture.name}.png", code)
     if surface.unwrapping is not None:
         for index, verts in enumerate(vertices):
@@ -147,11 +161,22 @@ def write_files(
                 fileio.write_image(output / "textures" / f"{name}.png", texture)
                 visible = np.round(255 * visible).astype(np.uint8)
                 fileio.write_image(output / "textures" / f"{name}_visible.png", visible)
-            if surface.mesh:
-                verts = mesh_from_photo(verts, faces.params[index], faces.roi_boxes[index])
+            if surface.mesh_surface is not None and surface.mesh_uv is not None:
                 path = output / "meshes" / f"{name}.{surface.mesh}"
-                uv = surface.unwrapping.uv
-                write_mesh(path, verts, triangles, texture, uv, with_texture=surface.texture)
+                write_mesh(
+                    path,
+                    place_mesh(faces, index, surface.mesh_surface),
+                    surface.mesh_surface,
+                    texture,
+                    surface.mesh_uv,
+                    with_texture=surface.texture,
+                )
+
+
+def place_mesh(faces: Faces, index: int, surface: DenseSurface) -> np.ndarray:
+    """One face's vertices (W, 3) in mm, y up, of its model's dense surface."""
+    verts = surface.apply(faces[index : index + 1].vertices[0])
+    return mesh_from_photo(verts, faces.params[index], faces.roi_boxes[index])
 
 
 def written_files(output: Path, name: str, n_faces: int, surface: Surface) -> list[Path]:
@@ -209,7 +234,7 @@ def write_drawings(
 def write_mesh(
     path: Path,
     verts: np.ndarray,
-    triangles: np.ndarray,
+    surface: DenseSurface,
     texture: np.ndarray,
     uv: np.ndarray,
     *,
@@ -219,12 +244,13 @@ def write_mesh(
 
     Args:
         path: of the file; its suffix says the format.
-        verts: (V, 3) mm, y up.
-        triangles: (T, 3).
+        verts: (W, 3) mm, y up.
+        surface: that they are of.
         texture: (size, size, 3) BGR.
-        uv: (V, 2) places of the vertices in it.
+        uv: (W, 2) places of the vertices in it.
         with_texture: whether it is wanted; else vertices get its colours.
     """
+    triangles = surface.triangles
     colours = vertex_colours(texture, uv)
     if path.suffix == ".ply":
         fileio.write_bytes(path, ply_bytes(verts, triangles, colours))

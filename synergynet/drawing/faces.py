@@ -26,6 +26,7 @@ def overlay_fade(model: MorphableModel) -> np.ndarray:
         dense.triangles[dense.part == MOUTH], dense.triangles[dense.part != MOUTH]
     )
     fade[between_lips] *= MOUTH_OPACITY
+    fade[np.setdiff1d(dense.fewest, dense.triangles)] = 0  # beyond the rim
     return fade
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from synergynet.drawing.maps import depth_map
 from synergynet.drawing.rasterize import rasterize
 from synergynet.face_model import MorphableModel
+from synergynet.meshes.dense import DenseSurface
 from synergynet.meshes.normals import vertex_normals
 from synergynet.meshes.topology import nearest_points
 
@@ -39,6 +40,12 @@ class Unwrapping:
     uv: np.ndarray
     mirror_uv: np.ndarray
     order: np.ndarray
+
+    def extended(self, surface: DenseSurface) -> Unwrapping:
+        """The same layout for all vertices (W, ...) of the model's dense surface."""
+        values = np.column_stack([self.uv, self.mirror_uv, self.order]).T  # (5, V)
+        extended = surface.apply(values).clip(0, 1).T  # (W, 5)
+        return Unwrapping(extended[:, :2], extended[:, 2:4], extended[:, 4])
 
 
 def unwrap_model(model: MorphableModel) -> Unwrapping:

@@ -23,7 +23,7 @@ FINE_ENOUGH = 8_000  # models with so many vertices are not refined
 SKIN, EYES, MOUTH = range(3)  # parts
 BEND = 0.0016  # of the face's height: edges whose middle lies so far beside them are halved first
 # In a photo a face needs all triangles from this height on, and below the lower one the model's own.
-MANY_PX, FEW_PX = 600, 240
+MANY_PX, FEW_PX = 800, 240
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class DenseSurface:
         triangles: (T, 3) int64, counter-clockwise from outside.
         part: (T,) SKIN, EYES or MOUTH.
         fewer: (M, 3) triangles of the same vertices and outlines, where the surface bends most.
-        fewest: (L, 3) triangles of the model's own vertices, within the rim.
+        fewest: (L, 3) triangles of the model's own vertices, some of them beyond the rim.
         rim: (R,) vertices of the edge where the face was cut out of its head.
         n_vertices: W.
     """
@@ -93,12 +93,15 @@ def build_dense(
     hubs = np.flatnonzero(np.bincount(triangles.ravel(), minlength=count) >= openings.HUB)
     fans = {int(hub): triangles[(triangles == hub).any(axis=1)] for hub in hubs}
     skin = triangles[~np.isin(triangles, hubs).any(axis=1)]
-    skin = openings.without_crumbs(skin, count, mouth.distance(mean) < mouth.width)
+    simple = openings.without_crumbs(skin, count, mouth.distance(mean) < mouth.width)
+    near_eyes = np.zeros(count, bool)
+    for hub in fans:
+        near_eyes |= np.linalg.norm(mean - mean[hub], axis=1) < mouth.width / 2
+    skin = openings.without_crumbs(simple, count, near_eyes)
 
     sums, middles = subdivide(skin, count)
     growing.add(sums)
     inside = rim_distance(mean, skin, growing.points)
-    uncut = (inside[:count] > 0)[skin].all(axis=1)
     bends = _bends(growing.points, skin, middles, inside)
     sums, fine = cut(split(skin, middles, np.ones_like(bends)), inside)
     growing.add(sums)
@@ -108,17 +111,14 @@ def build_dense(
     loops = openings.border_loops(fine, len(growing.points))
     for loop in loops:
         hub = next((hub for hub, fan in fans.items() if np.isin(fan, loop).any()), None)
-        if hub is not None and with_parts:
-            surface, corners = np.append(loop, hub), _eye_corners(mean, hub, landmark_vertices)
-            eye = growing.fill(openings.eyeball, surface, corners, landmark_vertices)
-            pieces.append((EYES, eye))
-        elif hub is not None:
-            pieces.append((EYES, growing.fill(openings.dome, loop, hub, landmark_vertices)))
+        if hub is not None:
+            fill = openings.eyeball if with_parts else openings.dome
+            pieces.append((EYES, growing.fill(fill, loop, hub, landmark_vertices)))
         elif mouth.is_around(growing.points[loop]):
             fill = openings.inner_mouth if with_parts else openings.lips
             pieces.append((MOUTH, growing.fill(fill, loop, landmark_vertices)))
-    fewest = [skin[uncut], *fans.values()]
-    for loop in openings.border_loops(skin, count):
+    fewest = [simple, *fans.values()]
+    for loop in openings.border_loops(simple, count):
         if mouth.is_around(mean[loop]):
             fewest.append(openings.lips(mean, loop, landmark_vertices, count, ())[1])
     needed = np.zeros(len(growing.stages[0]), bool)
@@ -205,10 +205,3 @@ def _bends(
     needed = np.bincount(middles.ravel()) == 1  # on borders
     needed[middles[is_cut]] = True
     return bends | needed[middles]
-
-
-def _eye_corners(mean: np.ndarray, hub: int, landmark_vertices: np.ndarray) -> np.ndarray:
-    """The vertices (2,) at the corners of the eye that a hub is in the middle of."""
-    corners = landmark_vertices[np.array(openings.EYE_CORNERS)]  # (2, 2)
-    nearest = np.linalg.norm(mean[corners].mean(axis=1) - mean[hub], axis=1).argmin()
-    return np.asarray(corners[nearest])

@@ -29,15 +29,15 @@ HEAD_ANCHORS = (0, 1, 15, 16, *range(27, 36), 36, 39, 42, 45)  # which expressio
 def without_crumbs(triangles: np.ndarray, n_vertices: int, near: np.ndarray) -> np.ndarray:
     """The triangles but those that share no side with another, and battlements on borders.
 
-    A model whose mouth was cut out triangle by triangle has both.
+    A model whose mouth and eyes were cut out triangle by triangle has both.
 
     Args:
         triangles: (T, 3).
         n_vertices: V.
-        near: (V,) bool where battlements, of two triangles at most, are taken away.
+        near: (V,) bool where battlements, of three triangles at most, are taken away.
     """
     triangles = triangles[~_on_border(triangles, n_vertices).all(axis=1)]
-    for _ in range(2):
+    for _ in range(3):
         sides = _on_border(triangles, n_vertices).sum(axis=1)
         triangles = triangles[(sides < 2) | ~near[triangles].all(axis=1)]
     return triangles
@@ -87,24 +87,29 @@ def dome(
     Args:
         mean: (V, 3) mean face.
         loop: (L,) vertices of the lids' border, along its triangles' sides.
-        hub: the vertex in the middle of the eye.
+        hub: a vertex on the front of the eye.
         anchors: (68,) vertices of the landmarks.
         first: number of the first new vertex.
     """
     centre, radius = _ball(mean[np.append(loop, hub)])
+    corners = _eye_corners(mean, hub, anchors)
+    middle = mean[corners].mean(axis=0)
+    to_middle = mean[loop].mean(axis=0) - middle
     head = anchors[list(HEAD_ANCHORS)]
     count = len(loop)
-    sources = np.column_stack([loop, np.full(count, hub), np.tile(head, (count, 1))])
+    sources = np.column_stack([loop, np.tile([*corners, *head], (count, 1))])
     sums, rings = [], [loop]
-    for t in DOME_RINGS:
-        flat = (1 - t) * mean[loop] + t * mean[hub]
-        out = flat - centre
+    for t in (*DOME_RINGS, 1.0):
+        moved = (1 - t) * mean[loop] + t * middle  # which follows the lids, then the corners
+        out = moved + t * to_middle - centre
         out *= radius / np.linalg.norm(out, axis=1, keepdims=True)
-        offsets = offset_weights(mean[head], centre + out - flat)
-        sums.append(Sums.of_columns(sources, np.column_stack([np.tile((1 - t, t), (count, 1)), offsets])))
-        rings.append(first + len(sums[:-1]) * count + np.arange(count))
-    strips = [_between(outer, inner) for outer, inner in zip(rings, rings[1:], strict=False)]
-    return Sums.joined(sums), np.concatenate([*strips, _fan(rings[-1], hub)])
+        offsets = offset_weights(mean[head], centre + out - moved)
+        weights = np.column_stack([np.tile((1 - t, t / 2, t / 2), (count, 1)), offsets])
+        ring = Sums.of_columns(sources, weights) if t < 1 else Sums.of_columns(sources[:1], weights[:1])
+        sums.append(ring)
+        rings.append(first + len(sums[:-1]) * count + np.arange(len(ring)))
+    strips = [_between(outer, inner) for outer, inner in zip(rings[:-2], rings[1:-1], strict=True)]
+    return Sums.joined(sums), np.concatenate([*strips, _fan(rings[-2], rings[-1][0])])
 
 
 def lips(
@@ -181,16 +186,11 @@ def inner_mouth(mean: np.ndarray, loop: np.ndarray, anchors: np.ndarray, first: 
 
 
 def eyeball(
-    mean: np.ndarray, surface: np.ndarray, corners: np.ndarray, anchors: np.ndarray, first: int
+    mean: np.ndarray, loop: np.ndarray, hub: int, anchors: np.ndarray, first: int
 ) -> Filling:
-    """A ball behind the lids.
-
-    Args:
-        mean, anchors, first: as for `lips`.
-        surface: vertices of lids and dome, on which the ball is fitted.
-        corners: (2,) vertices of the eye's corners, with which it moves.
-    """
-    centre, radius = _ball(mean[surface])
+    """A ball behind the lids, which moves with the corners of the eye; arguments as for `dome`."""
+    centre, radius = _ball(mean[np.append(loop, hub)])
+    corners = _eye_corners(mean, hub, anchors)
     polar, around = np.meshgrid(
         np.pi * np.arange(1, RINGS) / RINGS, 2 * np.pi * np.arange(SPOKES) / SPOKES, indexing="ij"
     )
@@ -207,6 +207,13 @@ def eyeball(
     return sums, np.concatenate(
         [*strips, _fan(rings[0], first + n - 2), _fan(rings[-1][::-1], first + n - 1)]
     )
+
+
+def _eye_corners(mean: np.ndarray, hub: int, anchors: np.ndarray) -> np.ndarray:
+    """The vertices (2,) at the corners of the eye on whose front a hub is."""
+    corners = anchors[np.array(EYE_CORNERS)]  # (2, 2)
+    nearest = np.linalg.norm(mean[corners].mean(axis=1) - mean[hub], axis=1).argmin()
+    return np.asarray(corners[nearest])
 
 
 def _ball(points: np.ndarray) -> tuple[np.ndarray, float]:
