@@ -251,7 +251,7 @@ def write_mesh(
         with_texture: whether it is wanted; else vertices get its colours.
     """
     triangles = surface.triangles
-    colours = vertex_colours(texture, uv)
+    colours = vertex_colours(texture, uv) * surface.light[:, None]
     if path.suffix == ".ply":
         fileio.write_bytes(path, ply_bytes(verts, triangles, colours))
     elif path.suffix == ".glb" and with_texture:

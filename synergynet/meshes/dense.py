@@ -36,6 +36,7 @@ class DenseSurface:
         part: (T,) SKIN, EYES or MOUTH.
         fewer: (M, 3) triangles of the same vertices and outlines, where the surface bends most.
         fewest: (L, 3) triangles of the model's own vertices, some of them beyond the rim.
+        light: (W,) float32, 0 to 1: how light the vertices are, which the depth of a mouth is not.
         rim: (R,) vertices of the edge where the face was cut out of its head.
         n_vertices: W.
     """
@@ -45,6 +46,7 @@ class DenseSurface:
     part: np.ndarray
     fewer: np.ndarray
     fewest: np.ndarray
+    light: np.ndarray
     rim: np.ndarray
     n_vertices: int
 
@@ -86,7 +88,8 @@ def build_dense(
     count = len(mean)
     if count >= FINE_ENOUGH:
         part, rim = np.full(len(triangles), SKIN), outer_border(triangles, count)
-        return DenseSurface((), triangles, part, triangles, triangles, rim, count)
+        light = np.ones(count, np.float32)
+        return DenseSurface((), triangles, part, triangles, triangles, light, rim, count)
     mean = np.asarray(mean, np.float64)
     growing = _Growing(mean)
     mouth = _Mouth(mean, landmark_vertices)
@@ -127,6 +130,10 @@ def build_dense(
     parts = np.concatenate([np.full(len(piece), part) for part, piece in pieces])
     dense = order[np.concatenate([piece for _, piece in pieces])]
     by_height = _by_height(growing.points, dense)
+    light = np.ones(len(growing.points), np.float32)
+    if with_parts:
+        inner = np.setdiff1d(dense[parts == MOUTH], dense[parts != MOUTH])
+        light[inner] = mouth.light(growing.points[inner])
     fewer = order[np.concatenate([fewer, *(piece for _, piece in pieces[1:])])]
     return DenseSurface(
         stages=tuple(growing.stages),
@@ -134,6 +141,7 @@ def build_dense(
         part=parts[by_height],
         fewer=fewer[_by_height(growing.points, fewer)],
         fewest=np.concatenate(fewest),
+        light=light,
         rim=order[max(loops, key=len)],
         n_vertices=len(growing.points),
     )
@@ -188,6 +196,11 @@ class _Mouth:
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         return np.asarray(np.linalg.norm(points - self.middle, axis=-1))
+
+    def light(self, points: np.ndarray) -> np.ndarray:
+        """How light it is at points (N, 3) inside, 0 to 1."""
+        depth = (self.middle[2] - points[:, 2]) / self.width / openings.MOUTH_DARK_AT
+        return np.asarray(np.clip(1 - depth, openings.MOUTH_DARKEST, 1))
 
     def is_around(self, loop: np.ndarray) -> bool:
         """Whether a border's points (L, 3) go around it."""

@@ -10,6 +10,7 @@ import numpy as np
 from synergynet.meshes.sums import Sums
 
 HUB = 20  # triangles about one vertex: it closes an eye
+MOUTH_DARKEST, MOUTH_DARK_AT = 0.15, 0.4  # of its colours, at this depth in widths of the mouth
 DOME_RINGS = (0.12, 0.4, 0.7)  # of vertices, from the lids to the middle of the dome
 SPOKES, RINGS = 24, 12  # of an eyeball: around its axis, and from front to back
 EYEBALL_INSIDE = 0.97  # of the radius to the lids, so that they lie over it
@@ -17,7 +18,7 @@ GROOVE = 0.1  # depth of the groove between the lips, in widths of the mouth
 LIP_ROWS = (0.2, 0.5, 0.8)  # of its vertices, from one lip to the other
 # of the inner mouth's rings: depth and half height in widths of the mouth, width in widths of it,
 # and how little they follow the lips
-MOUTH_RINGS = ((0.1, 0.16, 1.0, 0.5), (0.35, 0.24, 0.95, 1.0), (0.7, 0.16, 0.6, 1.0))
+MOUTH_RINGS = ((0.1, 0.35, 1.0, 0.3), (0.35, 0.4, 0.95, 0.5), (0.7, 0.25, 0.6, 1.0))
 
 EYE_CORNERS = ((36, 39), (42, 45))  # of the 68 landmarks
 MOUTH_CORNERS = (60, 64)
