@@ -36,7 +36,7 @@ def photo_stages(tree: Path, photo_file: str, output: Path) -> Stages:
     files, command, sources = map(importlib.import_module, modules)
     net = importlib.import_module(package).SynergyNet()
     picture = sources.Source(photo_file, Path(photo_file).stem)
-    kinds = dict.fromkeys(("texture", "depth", "pncc", "save_crops"), False)
+    kinds = dict.fromkeys(("mesh_parts", "texture", "depth", "pncc", "save_crops"), False)
     wanted = argparse.Namespace(mesh=None, **kinds)
     surface = command.plan_surface(net.model if is_package else net, wanted)
     photo = files.read_image(photo_file)

@@ -33,9 +33,9 @@ from model_building import SynergyNet, build_model
 from synergynet import fileio
 from synergynet.command.check import ASSETS, FACE
 from synergynet.detection.detectors import make_detector, whole_photo
-from synergynet.drawing.faces import draw_landmarks, draw_poses
+from synergynet.drawing.faces import draw_landmarks, draw_poses, draw_surfaces, overlay_fade
 from synergynet.drawing.rasterize import rasterize
-from synergynet.drawing.surface import draw_faces, edge_fade
+from synergynet.drawing.surface import draw_faces
 from synergynet.face_model import MorphableModel
 from synergynet.faces import Faces, decode_faces
 from synergynet.geometry.parameters import IMG_SIZE, N_EXPR, N_LANDMARKS, N_PARAMS, N_SHAPE
@@ -276,12 +276,12 @@ def photo_stages(folder: Path) -> dict[str, Callable[[], object]]:
         return faces, faces.vertices
 
     faces, vertices = decode()
-    fade = edge_fade(net.model.mean_face, faces.triangles)
+    fade = overlay_fade(net.model)
 
     def draw() -> None:
         draw_landmarks(photo, faces)
         draw_poses(photo, faces)
-        draw_faces(photo, vertices, faces.triangles, fade=fade)
+        draw_surfaces(photo, faces, fade)
 
     stages: dict[str, Callable[[], object]] = {
         "read": lambda: fileio.read_image(folder / "photo.jpg")

@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from synergy3DMM import SynergyNet
 from synergynet import fileio
-from synergynet.drawing.faces import draw_landmarks, draw_poses
+from synergynet.drawing.faces import draw_landmarks, draw_poses, draw_surfaces
 from synergynet.drawing.maps import depth_picture, pncc
-from synergynet.drawing.surface import draw_faces, draw_wireframe, edge_fade
-from synergynet.drawing.texture import Unwrapping, unwrap_model, unwrap_texture
+from synergynet.drawing.surface import draw_wireframe
+from synergynet.drawing.texture import Unwrapping, unwrap_surface, unwrap_texture
 from synergynet.meshes.formats import glb_bytes, mesh_from_photo
 from synergynet.video.annotate import draw_ids
 
@@ -61,14 +61,15 @@ def analyse(net: SynergyNet, unwrapping: Unwrapping, photo: np.ndarray) -> Analy
         return None
     sides = faces.roi_boxes[:, 2] - faces.roi_boxes[:, 0]
     faces = faces[np.argsort(-sides)]  # the largest first
-    verts, triangles = faces.vertices, faces.triangles
+    dense = net.model.dense
+    verts, triangles = faces.dense_vertices, dense.triangles
     textures = [
         unwrap_texture(photo, face, triangles, unwrapping)[0] for face in verts[:MOST_MESHES]
     ]
-    mean = net.model.mean_face
+    mean = dense.apply(net.model.mean_face.T).T
     numbers = np.arange(1, len(faces) + 1)
     pictures = {
-        "3D face": draw_faces(photo, verts, triangles, fade=edge_fade(mean, triangles)),
+        "3D face": draw_surfaces(photo, faces),
         "landmarks": draw_ids(draw_landmarks(photo, faces), numbers, faces),
         "head pose": draw_ids(draw_poses(photo, faces), numbers, faces),
         "triangles": draw_wireframe(photo, verts, triangles),
@@ -117,7 +118,7 @@ def build_page(net: SynergyNet, folder: Path):
         raise fileio.InputError("gradio is not installed: pip install '.[app]'") from None
     if net.model.triangles is None:
         raise fileio.InputError("the face model has no tri.mat, so there is no 3D face to show")
-    unwrapping = unwrap_model(net.model)
+    unwrapping = unwrap_surface(net.model, net.model.dense)
 
     def show(path: str | None) -> tuple:
         if path is None:

@@ -28,10 +28,10 @@ from app import analyse  # noqa: E402
 from model_building import load_morphable  # noqa: E402
 from synergy3DMM import SynergyNet  # noqa: E402
 from synergynet import fileio  # noqa: E402
+from synergynet.drawing.faces import draw_surfaces, overlay_fade  # noqa: E402
 from synergynet.drawing.lines import TRUTH_BGR, draw_landmarks, enlarge  # noqa: E402
 from synergynet.drawing.rasterize import rasterize  # noqa: E402
-from synergynet.drawing.surface import draw_faces, edge_fade  # noqa: E402
-from synergynet.drawing.texture import unwrap_model  # noqa: E402
+from synergynet.drawing.texture import unwrap_surface  # noqa: E402
 from synergynet.faces import decode_faces  # noqa: E402
 from synergynet.geometry.crop import photo_to_crop  # noqa: E402
 from synergynet.geometry.parameters import IMG_SIZE  # noqa: E402
@@ -88,7 +88,7 @@ def synthetic_sheet(generator: Generator) -> np.ndarray:
 def surfaces() -> np.ndarray:
     """Photo, 3D face, landmarks, pose, triangles, depth, PNCC and texture, one face a row."""
     net = SynergyNet(OPEN_WEIGHTS, "cpu", detector="none", refine_crop=True)
-    unwrapping = unwrap_model(net.model)
+    unwrapping = unwrap_surface(net.model, net.model.dense)
     crops = OPEN_TEST_FOLDER / CROPS
     names = fileio.read_list(OPEN_TEST_FOLDER / LIST)
     pictures = []
@@ -104,7 +104,7 @@ def photographs(folder: str) -> np.ndarray:
     """Faces found in a test set's first photographs; landmarks found (green) and true (blue)."""
     net = SynergyNet(OPEN_WEIGHTS, "cpu", detector="none")
     crops = EvaluationCrops(folder)
-    fade = edge_fade(net.model.mean_face, net.model.triangles)
+    fade = overlay_fade(net.model)
     pictures = []
     photographs = zip(crops.names, crops.labels.roi_box, crops.labels.landmarks, strict=True)
     for name, box, truth in itertools.islice(photographs, SHOWN_PHOTOGRAPHS):
@@ -115,7 +115,7 @@ def photographs(folder: str) -> np.ndarray:
         picture_box = np.array([[0.0, 0, PHOTOGRAPH_PX, PHOTOGRAPH_PX]])
         face = decode_faces(net.model, params, picture_box, picture_box, first)
         picture = np.full((PHOTOGRAPH_PX, PHOTOGRAPH_PX, 3), 255 * BACKGROUND, np.uint8)
-        picture = draw_faces(picture, face.vertices, net.model.triangles, fade=fade)
+        picture = draw_surfaces(picture, face, fade)
         true_points = photo_to_crop(truth, box) * (PHOTOGRAPH_PX / IMG_SIZE)
         picture = draw_landmarks(picture, true_points, TRUTH_BGR)
         pictures.append(draw_landmarks(picture, face.landmarks[0]))

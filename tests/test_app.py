@@ -15,7 +15,7 @@ import pytest
 
 from synergy3DMM import SynergyNet
 from synergynet import fileio
-from synergynet.drawing.texture import unwrap_model
+from synergynet.drawing.texture import unwrap_surface
 from utils.data.folders import OPEN_WEIGHTS, ROOT
 
 APP = ROOT / "demo" / "app.py"
@@ -45,7 +45,7 @@ def photo():
 def test_a_photo_gives_pictures_poses_and_a_mesh(app, net, photo):
     trimesh = pytest.importorskip("trimesh")
     before = photo.copy()
-    unwrapping = unwrap_model(net.model)
+    unwrapping = unwrap_surface(net.model, net.model.dense)
     result = app.analyse(net, unwrapping, photo)
     np.testing.assert_array_equal(photo, before)
     assert next(iter(result.pictures)) == "3D face"
@@ -67,7 +67,7 @@ def test_the_largest_face_comes_first(app, net, photo):
     both = np.concatenate([wide, photo], axis=1)
     boxes = np.array([[0, 0, 180, 180, 1.0], [180, 0, 540, 360, 1.0]])
     two = SynergyNet(OPEN_WEIGHTS, "cpu", detector=lambda _: boxes)
-    result = app.analyse(two, unwrap_model(net.model), both)
+    result = app.analyse(two, unwrap_surface(net.model, net.model.dense), both)
     assert [row[0] for row in result.poses] == [1, 2]
     largest = two.predict([both], [boxes[1:]]).pose("exact")
     np.testing.assert_allclose(result.poses[0][1:], np.ravel(largest), atol=0.051)
@@ -96,7 +96,7 @@ def test_photos_beyond_the_budget_are_refused(app, photo, tmp_path, monkeypatch)
 
 def test_no_face_is_none(app, net, photo):
     blind = SynergyNet(OPEN_WEIGHTS, "cpu", detector=lambda _: np.empty((0, 5)))
-    assert app.analyse(blind, unwrap_model(net.model), photo) is None
+    assert app.analyse(blind, unwrap_surface(net.model, net.model.dense), photo) is None
 
 
 def test_without_gradio_there_is_one_clear_line(app, net, tmp_path, monkeypatch):

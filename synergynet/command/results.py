@@ -18,7 +18,7 @@ from synergynet.drawing.faces import draw_landmarks, draw_poses, draw_surfaces, 
 from synergynet.drawing.maps import depth_picture, pncc
 from synergynet.drawing.texture import (
     Unwrapping,
-    unwrap_model,
+    unwrap_surface,
     unwrap_texture,
     vertex_colours,
 )
@@ -70,7 +70,7 @@ def plan_surface(model: MorphableModel, args: argparse.Namespace) -> Surface:
         raise fileio.InputError(
             "--mesh, --texture, --depth and --pncc need triangles: the face model has none"
         )
-    unwrapping = unwrap_model(model) if args.mesh or args.texture else None
+    unwrapping = unwrap_surface(model, model.dense) if args.mesh or args.texture else None
     mesh_surface = None
     if args.mesh:
         mesh_surface = model.dense_with_parts if args.mesh_parts else model.dense
@@ -81,8 +81,8 @@ def plan_surface(model: MorphableModel, args: argparse.Namespace) -> Surface:
         args.depth,
         args.pncc,
         args.save_crops,
-        unwrapping=unwrapping.extended(model.dense) if unwrapping else None,
-        mesh_uv=unwrapping.extended(mesh_surface).uv if unwrapping and mesh_surface else None,
+        unwrapping=unwrapping,
+        mesh_uv=unwrap_surface(model, mesh_surface).uv if mesh_surface else None,
         fade=overlay_fade(model) if triangles is not None else None,
     )
 

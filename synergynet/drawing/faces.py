@@ -22,10 +22,7 @@ def overlay_fade(model: MorphableModel) -> np.ndarray:
     """
     dense = model.dense
     fade = edge_fade(dense.apply(model.mean_face.T).T, dense.triangles, dense.rim)
-    between_lips = np.setdiff1d(
-        dense.triangles[dense.part == MOUTH], dense.triangles[dense.part != MOUTH]
-    )
-    fade[between_lips] *= MOUTH_OPACITY
+    fade[dense.vertices_of(MOUTH)] *= MOUTH_OPACITY
     fade[np.setdiff1d(dense.fewest, dense.triangles)] = 0  # beyond the rim
     return fade
 

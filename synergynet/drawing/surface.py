@@ -74,9 +74,7 @@ def draw_faces(
     return image
 
 
-def edge_fade(
-    mean: np.ndarray, triangles: np.ndarray, rim: np.ndarray | None = None
-) -> np.ndarray:
+def edge_fade(mean: np.ndarray, triangles: np.ndarray, rim: np.ndarray | None = None) -> np.ndarray:
     """Fade (V,) for `draw_faces`: 0 at the edge where the face was cut out of its head, then 1.
 
     Args:
@@ -215,9 +213,7 @@ def _rasterize_looks(
     return box, rasterize_attributes(verts, triangles, attributes, height, width)
 
 
-def _part_of_photo(
-    verts_photo: np.ndarray, shape: Sequence[int]
-) -> tuple[Box, np.ndarray] | None:
+def _part_of_photo(verts_photo: np.ndarray, shape: Sequence[int]) -> tuple[Box, np.ndarray] | None:
     """The part of a photo that a face (3, V) covers, and its first corner in the face's frame."""
     low = np.maximum(np.floor(verts_photo[:2].min(axis=1)).astype(int), 0)
     high = np.minimum(np.ceil(verts_photo[:2].max(axis=1)).astype(int) + 1, [shape[1], shape[0]])

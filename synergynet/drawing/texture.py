@@ -15,7 +15,7 @@ import numpy as np
 from synergynet.drawing.maps import depth_map
 from synergynet.drawing.rasterize import rasterize
 from synergynet.face_model import MorphableModel
-from synergynet.meshes.dense import DenseSurface
+from synergynet.meshes.dense import EYES, MOUTH, DenseSurface
 from synergynet.meshes.normals import vertex_normals
 from synergynet.meshes.topology import nearest_points
 
@@ -41,12 +41,6 @@ class Unwrapping:
     mirror_uv: np.ndarray
     order: np.ndarray
 
-    def extended(self, surface: DenseSurface) -> Unwrapping:
-        """The same layout for all vertices (W, ...) of the model's dense surface."""
-        values = np.column_stack([self.uv, self.mirror_uv, self.order]).T  # (5, V)
-        extended = surface.apply(values).clip(0, 1).T  # (W, 5)
-        return Unwrapping(extended[:, :2], extended[:, 2:4], extended[:, 4])
-
 
 def unwrap_model(model: MorphableModel) -> Unwrapping:
     """Texture coordinates of a face model: its own, or its mean face unrolled as a cylinder.
@@ -58,11 +52,40 @@ def unwrap_model(model: MorphableModel) -> Unwrapping:
     uv = cylinder_uv(mean) if model.uv is None else model.uv
     radius = np.hypot(mean[:, 0], mean[:, 2])
     # the mean face is nearly symmetric: the other half's place lies among the nearest vertices
-    distance, nearest = nearest_points(mean, mean * (-1, 1, 1), count=3)  # (V, 3) each
-    weight = 1 / (distance + 1e-6 * radius.max())
-    mirror_uv = np.einsum("vk,vkc->vc", weight / weight.sum(1, keepdims=True), uv[nearest])
+    mirror_uv = _from_nearest(mean, uv, mean * (-1, 1, 1))
     order = (radius - radius.min()) / np.ptp(radius)
     return Unwrapping(*(np.asarray(a, np.float32) for a in (uv, mirror_uv, order)))
+
+
+def unwrap_surface(model: MorphableModel, surface: DenseSurface) -> Unwrapping:
+    """The layout of `unwrap_model` for all vertices (W, ...) of one of the model's dense surfaces.
+
+    Eyeballs and inner mouth lie where closed eyes and lips do, which hide them.
+
+    Args:
+        model: of numpy arrays.
+        surface: its `dense` or `dense_with_parts`.
+    """
+    plain = unwrap_model(model)
+    values = np.column_stack([plain.uv, plain.mirror_uv, plain.order])  # (V, 5)
+    values = surface.apply(values.T).clip(0, 1).T
+    if surface is not model.dense:
+        front = (1, 1, 0)
+        closed = model.dense.apply(model.mean_face.T).T * front
+        mean = surface.apply(model.mean_face.T).T * front
+        known = unwrap_surface(model, model.dense).uv
+        for part in (EYES, MOUTH):
+            shown, hidden = model.dense.vertices_of(part), surface.vertices_of(part)
+            if len(shown) and len(hidden):
+                values[hidden, :2] = _from_nearest(closed[shown], known[shown], mean[hidden])
+    return Unwrapping(values[:, :2], values[:, 2:4], values[:, 4])
+
+
+def _from_nearest(points: np.ndarray, values: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Values (M, C) at queries (M, 3) from those (N, C) of the three nearest of points (N, 3)."""
+    distance, nearest = nearest_points(points, queries, count=3)  # (M, 3) each
+    weight = 1 / (distance + 1e-6 * np.abs(points).max())
+    return np.einsum("vk,vkc->vc", weight / weight.sum(1, keepdims=True), values[nearest])
 
 
 def cylinder_uv(mean: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A dense, smooth surface of a coarse face model: more vertices, a smooth rim, closed eyes and lips.
+"""A dense, smooth surface of a coarse face model: a smooth rim, closed eyes and lips.
 
     dense = build_dense(mean, triangles, landmark_vertices)
     dense.apply(verts)  # (..., V) of any posed face -> (..., W); the first V are as they were
@@ -9,11 +9,11 @@ It is derived from mean face and triangles alone. The new vertices are weighted 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 
-from synergynet.meshes import openings
+from synergynet.meshes.borders import border_loops, on_border, without_crumbs
+from synergynet.meshes.openings import Filling, MeanFace, dome, eyeball, inner_mouth, lips
 from synergynet.meshes.rim import cut, rim_distance
 from synergynet.meshes.subdivision import split, subdivide
 from synergynet.meshes.sums import Sums
@@ -21,8 +21,9 @@ from synergynet.meshes.topology import outer_border
 
 FINE_ENOUGH = 8_000  # models with so many vertices are not refined
 SKIN, EYES, MOUTH = range(3)  # parts
+HUB = 20  # triangles about one vertex: it closes an eye
 BEND = 0.0016  # of the face's height: edges whose middle lies so far beside them are halved first
-# In a photo a face needs all triangles from this height on, and below the lower one the model's own.
+# In a photo faces of this height show all triangles; below the lower one the model's own will do.
 MANY_PX, FEW_PX = 800, 240
 
 
@@ -54,6 +55,11 @@ class DenseSurface:
         """Values (..., W) of all vertices from those of the model's, (..., V): places or others."""
         return _extend(values, self.stages)
 
+    def vertices_of(self, part: int) -> np.ndarray:
+        """The vertices (N,) that are of one part only."""
+        is_part = self.part == part
+        return np.setdiff1d(self.triangles[is_part], self.triangles[~is_part])
+
     def for_drawing(self, verts_photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (3, W or V) and as many triangles as a face (3, V) shows in its photo."""
         height_px = float(np.ptp(verts_photo[1]))
@@ -77,7 +83,7 @@ def build_dense(
     *,
     with_parts: bool = False,
 ) -> DenseSurface:
-    """The dense surface of a face model; the model's own where that is fine enough.
+    """The dense surface of a face model; its own triangles where they are fine or no surface.
 
     Args:
         mean: (V, 3) mean face, y up.
@@ -86,44 +92,43 @@ def build_dense(
         with_parts: eyeballs and an inner mouth take the place of closed eyes and lips.
     """
     count = len(mean)
-    if count >= FINE_ENOUGH:
+    if count >= FINE_ENOUGH or not _is_surface(triangles, count):
         part, rim = np.full(len(triangles), SKIN), outer_border(triangles, count)
         light = np.ones(count, np.float32)
         return DenseSurface((), triangles, part, triangles, triangles, light, rim, count)
-    mean = np.asarray(mean, np.float64)
-    growing = _Growing(mean)
-    mouth = _Mouth(mean, landmark_vertices)
-    hubs = np.flatnonzero(np.bincount(triangles.ravel(), minlength=count) >= openings.HUB)
+    growing = _Growing(np.asarray(mean, np.float64), landmark_vertices)
+    face = growing.face
+    hubs = np.flatnonzero(np.bincount(triangles.ravel(), minlength=count) >= HUB)
     fans = {int(hub): triangles[(triangles == hub).any(axis=1)] for hub in hubs}
     skin = triangles[~np.isin(triangles, hubs).any(axis=1)]
-    simple = openings.without_crumbs(skin, count, mouth.distance(mean) < mouth.width)
-    near_eyes = np.zeros(count, bool)
+    near = face.from_mouth(face.points) < 1
+    simple = without_crumbs(skin, count, near)
     for hub in fans:
-        near_eyes |= np.linalg.norm(mean - mean[hub], axis=1) < mouth.width / 2
-    skin = openings.without_crumbs(simple, count, near_eyes)
+        near |= np.linalg.norm(face.points - face.points[hub], axis=1) < face.mouth_width / 2
+    skin = without_crumbs(simple, count, near)
 
     sums, middles = subdivide(skin, count)
     growing.add(sums)
-    inside = rim_distance(mean, skin, growing.points)
+    inside = rim_distance(face.points, skin, growing.points)
     bends = _bends(growing.points, skin, middles, inside)
     sums, fine = cut(split(skin, middles, np.ones_like(bends)), inside)
     growing.add(sums)
     _, fewer = cut(split(skin, middles, bends), inside)
 
     pieces = [(SKIN, fine)]
-    loops = openings.border_loops(fine, len(growing.points))
+    loops = border_loops(fine, len(growing.points))
     for loop in loops:
-        hub = next((hub for hub, fan in fans.items() if np.isin(fan, loop).any()), None)
-        if hub is not None:
-            fill = openings.eyeball if with_parts else openings.dome
-            pieces.append((EYES, growing.fill(fill, loop, hub, landmark_vertices)))
-        elif mouth.is_around(growing.points[loop]):
-            fill = openings.inner_mouth if with_parts else openings.lips
-            pieces.append((MOUTH, growing.fill(fill, loop, landmark_vertices)))
+        inside_it = [hub for hub, fan in fans.items() if np.isin(fan, loop).any()]
+        if inside_it:
+            fill_eye = eyeball if with_parts else dome
+            pieces.append((EYES, growing.fill(fill_eye(growing.face, loop, inside_it[0]))))
+        elif face.from_mouth(growing.points[loop].mean(axis=0)) < 0.5:
+            fill_mouth = inner_mouth if with_parts else lips
+            pieces.append((MOUTH, growing.fill(fill_mouth(growing.face, loop))))
     fewest = [simple, *fans.values()]
-    for loop in openings.border_loops(simple, count):
-        if mouth.is_around(mean[loop]):
-            fewest.append(openings.lips(mean, loop, landmark_vertices, count, ())[1])
+    for loop in border_loops(simple, count):
+        if face.from_mouth(face.points[loop].mean(axis=0)) < 0.5:
+            fewest.append(lips(face, loop, ())[1])
     needed = np.zeros(len(growing.stages[0]), bool)
     needed[middles[bends] - count] = True
     order = growing.put_last(count + np.flatnonzero(~needed))
@@ -133,7 +138,7 @@ def build_dense(
     light = np.ones(len(growing.points), np.float32)
     if with_parts:
         inner = np.setdiff1d(dense[parts == MOUTH], dense[parts != MOUTH])
-        light[inner] = mouth.light(growing.points[inner])
+        light[inner] = face.mouth_light(growing.points[inner])
     fewer = order[np.concatenate([fewer, *(piece for _, piece in pieces[1:])])]
     return DenseSurface(
         stages=tuple(growing.stages),
@@ -150,14 +155,24 @@ def build_dense(
 class _Growing:
     """The mean face as it grows, stage by stage."""
 
-    def __init__(self, points: np.ndarray) -> None:
+    def __init__(self, points: np.ndarray, landmarks: np.ndarray) -> None:
         self.points = points
-        self._count = len(points)
         self.stages: list[Sums] = []
+        self._landmarks = landmarks
+        self._count = len(points)
+
+    @property
+    def face(self) -> MeanFace:
+        return MeanFace(self.points, self._landmarks)
 
     def add(self, sums: Sums) -> None:
         self.stages.append(sums)
         self.points = np.concatenate([self.points, sums.apply(self.points.T).T])
+
+    def fill(self, filling: Filling) -> np.ndarray:
+        """Add the vertices of a filling; its triangles."""
+        self.add(filling[0])
+        return filling[1]
 
     def put_last(self, vertices: np.ndarray) -> np.ndarray:
         """Make some of the first stage's vertices, of which no other is made, the last stage.
@@ -175,36 +190,16 @@ class _Growing:
         self.stages.append(first.chosen(is_last))
         return numbers
 
-    def fill(self, make: Callable[..., openings.Filling], *args: object) -> np.ndarray:
-        sums, triangles = make(self.points, *args, len(self.points))
-        self.add(sums)
-        return triangles
+
+def _is_surface(triangles: np.ndarray, n_vertices: int) -> bool:
+    """Whether no edge runs twice in one direction, and there is a border."""
+    sides = triangles * n_vertices + np.roll(triangles, -1, axis=1)
+    return len(np.unique(sides)) == sides.size and bool(on_border(triangles, n_vertices).any())
 
 
 def _by_height(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Order (T,) from top to bottom: what is drawn one after the other lies near in the picture."""
     return np.argsort(-points[triangles, 1].mean(axis=1), kind="stable")
-
-
-class _Mouth:
-    """Where the mouth of a mean face (V, 3) is, and how wide."""
-
-    def __init__(self, mean: np.ndarray, landmark_vertices: np.ndarray) -> None:
-        self.middle = mean[landmark_vertices[60:68]].mean(axis=0)
-        left, right = mean[landmark_vertices[list(openings.MOUTH_CORNERS)]]
-        self.width = float(np.linalg.norm(left - right))
-
-    def distance(self, points: np.ndarray) -> np.ndarray:
-        return np.asarray(np.linalg.norm(points - self.middle, axis=-1))
-
-    def light(self, points: np.ndarray) -> np.ndarray:
-        """How light it is at points (N, 3) inside, 0 to 1."""
-        depth = (self.middle[2] - points[:, 2]) / self.width / openings.MOUTH_DARK_AT
-        return np.asarray(np.clip(1 - depth, openings.MOUTH_DARKEST, 1))
-
-    def is_around(self, loop: np.ndarray) -> bool:
-        """Whether a border's points (L, 3) go around it."""
-        return bool(self.distance(loop.mean(axis=0)) < self.width / 2)
 
 
 def _bends(

@@ -1,9 +1,10 @@
-"""Cut a mesh along a smooth curve through its triangles, a little inside its jagged outer border."""
+"""Cut a mesh along a smooth curve through its triangles, a little inside its jagged border."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from synergynet.meshes.borders import whole
 from synergynet.meshes.sums import Sums
 from synergynet.meshes.topology import outer_border
 
@@ -61,24 +62,25 @@ def cut(triangles: np.ndarray, inside: np.ndarray) -> tuple[Sums, np.ndarray]:
     """
     inside = _snap(triangles, inside)
     kept = inside >= 0
+    triangles = triangles[(inside[triangles] > 0).any(axis=1)]
     count = kept[triangles].sum(axis=1)
-    whole = triangles[(count == 3) & (inside[triangles] > 0).any(axis=1)]
-    ones, twos = triangles[count == 1], triangles[count == 2]
-    one = _rolled(ones, kept[ones])  # the corner that is kept comes first
-    two = _rolled(twos, ~kept[twos])  # the one that is not
-    a, b, c = one.T
-    one, (a_, b_, c_) = one[inside[a] > 0], two.T  # a corner on the cut has nothing inside
-    a, b, c = one.T
-    crossed = np.sort(np.concatenate([one[:, [0, 1]], one[:, [0, 2]], two[:, [0, 1]], two[:, [0, 2]]]))
-    edges, place = np.unique(crossed, axis=0, return_inverse=True)
-    place = len(inside) + place.reshape(-1)
-    ab, ac = place[: len(one)], place[len(one) : 2 * len(one)]
-    from_b, from_c = place[2 * len(one) :].reshape(2, -1)
-    tips = np.column_stack([a, ab, ac])
-    quads = [np.column_stack(q) for q in ((b_, c_, from_c), (b_, from_c, from_b))]
+    one = _rolled(triangles[count == 1], kept)  # the corner that is kept comes first
+    two = _rolled(triangles[count == 2], ~kept)  # the one that is not
+    sides = [one[:, [0, 1]], one[:, [0, 2]], two[:, [0, 1]], two[:, [0, 2]]]
+    ends = np.sort(np.concatenate(sides), axis=1)  # (E, 2) of edges that reach across the cut
+    low, high = inside[ends].T
+    is_crossed = low * high < 0
+    edges, place = np.unique(ends[is_crossed], axis=0, return_inverse=True)
+    at = np.where(low == 0, *ends.T)  # others end on the cut
+    at[is_crossed] = len(inside) + place.reshape(-1)
+    lengths = np.cumsum([len(side) for side in sides])[:-1]
+    ab, ac, from_b, from_c = np.split(at, lengths)
+    b, c = two[:, 1:].T
+    pieces = ((one[:, 0], ab, ac), (b, c, from_c), (b, from_c, from_b))
+    parts = whole(np.concatenate([np.column_stack(piece) for piece in pieces]))
     low, high = inside[edges].T
     weights = np.column_stack([high, -low]) / (high - low)[:, None]
-    return Sums.of_columns(edges, weights), np.concatenate([whole, tips, *quads])
+    return Sums.of_columns(edges, weights), np.concatenate([triangles[count == 3], parts])
 
 
 def _snap(triangles: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -95,6 +97,6 @@ def _snap(triangles: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 def _rolled(triangles: np.ndarray, marked: np.ndarray) -> np.ndarray:
-    """The triangles with their one marked corner first."""
-    first = marked.argmax(axis=1)[:, None]
+    """Triangles (T, 3) with their one marked corner first; marks are of vertices (V,)."""
+    first = marked[triangles].argmax(axis=1)[:, None]
     return np.take_along_axis(triangles, (first + np.arange(3)) % 3, axis=1)

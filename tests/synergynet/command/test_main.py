@@ -120,7 +120,7 @@ def test_meshes_open_in_trimesh(run, net, face, kind, textured):
     fileio.write_image("in/face.png", face)
     assert run("-f", "in", "--mesh", kind, *(["--texture"] if textured else [])) == 0
     mesh = trimesh.load(f"out/meshes/face_0.{kind}", force="mesh", process=False)
-    assert mesh.faces.shape == net.model.triangles.shape
+    assert mesh.faces.shape == net.model.dense.triangles.shape
     millimetres = 1000 if kind == "glb" else 1
     assert 120 < millimetres * mesh.extents[1] < 260  # a face's height
     if textured and kind != "ply":
