@@ -133,8 +133,8 @@ def eyeball(face: MeanFace, loop: np.ndarray, hub: int) -> Filling:
     sums = face.follow(sources, np.full(sources.shape, 0.5), centre + radius * ball)
     front = len(face.points) + len(ball) - 2
     rings = np.arange(len(face.points), front).reshape(-1, SPOKES)
-    strips = [strip(behind, before) for before, behind in itertools.pairwise(rings)]
-    caps = fan(rings[0], front), fan(rings[-1][::-1], front + 1)
+    strips = [strip(before, behind) for before, behind in itertools.pairwise(rings)]
+    caps = fan(rings[0][::-1], front), fan(rings[-1], front + 1)
     return sums, np.concatenate([*strips, *caps])
 
 
