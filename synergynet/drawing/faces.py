@@ -21,9 +21,13 @@ def overlay_fade(model: MorphableModel) -> np.ndarray:
         ValueError: the model has no triangles.
     """
     dense = model.dense
-    fade = edge_fade(dense.apply(model.mean_face.T).T, dense.triangles, dense.rim)
-    fade[dense.vertices_of(MOUTH)] *= MOUTH_OPACITY
+    mean = model.mean_face
+    rim = dense.apply(mean.T).T[dense.rim]
+    fade = edge_fade(mean, rim)
     fade[np.setdiff1d(dense.fewest, dense.triangles)] = 0  # beyond the rim
+    fade = dense.apply(fade).clip(0, 1)
+    fade[dense.rim] = 0
+    fade[dense.vertices_of(MOUTH)] *= MOUTH_OPACITY
     return fade
 
 

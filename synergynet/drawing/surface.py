@@ -15,7 +15,7 @@ import numpy as np
 from synergynet.drawing.lines import SUBPIXEL_BITS, fixed_point
 from synergynet.drawing.rasterize import rasterize, rasterize_attributes
 from synergynet.meshes.normals import vertex_normals
-from synergynet.meshes.topology import nearest_points, outer_border
+from synergynet.meshes.topology import nearest_points
 
 CLAY_BGR = (244, 240, 235)
 LINE_BGR = (240, 220, 120)
@@ -74,16 +74,14 @@ def draw_faces(
     return image
 
 
-def edge_fade(mean: np.ndarray, triangles: np.ndarray, rim: np.ndarray | None = None) -> np.ndarray:
+def edge_fade(mean: np.ndarray, edge: np.ndarray) -> np.ndarray:
     """Fade (V,) for `draw_faces`: 0 at the edge where the face was cut out of its head, then 1.
 
     Args:
         mean: (V, 3) mean face, y up, in any unit.
-        triangles: (T, 3).
-        rim: (R,) vertices of that edge; None finds them.
+        edge: (E, 3) points of that edge, as `meshes.topology.outer_border` finds them.
     """
-    outer = mean[outer_border(triangles, len(mean)) if rim is None else rim]
-    distance = nearest_points(outer, mean)[0][:, 0]
+    distance = nearest_points(edge, mean)[0][:, 0]
     return np.minimum(distance / (FADE * np.ptp(mean[:, 1])), 1).astype(np.float32)
 
 

@@ -48,10 +48,12 @@ def without_crumbs(triangles: np.ndarray, n_vertices: int, near: np.ndarray) -> 
         near: (V,) bool where battlements, of BATTLEMENT triangles at most, are taken away.
     """
     triangles = triangles[~on_border(triangles, n_vertices).all(axis=1)]
+    is_near = near[triangles]
+    local, far = triangles[is_near.any(axis=1)], triangles[~is_near.any(axis=1)]
     for _ in range(BATTLEMENT):
-        sides = on_border(triangles, n_vertices).sum(axis=1)
-        triangles = triangles[(sides < 2) | ~near[triangles].all(axis=1)]
-    return triangles
+        sides = on_border(local, n_vertices).sum(axis=1)
+        local = local[(sides < 2) | ~near[local].all(axis=1)]
+    return np.concatenate([far, local])
 
 
 # ---------------------------------------------------------------- between lines of vertices

@@ -24,7 +24,7 @@ SKIN, EYES, MOUTH = range(3)  # parts
 HUB = 20  # triangles about one vertex: it closes an eye
 BEND = 0.0016  # of the face's height: edges whose middle lies so far beside them are halved first
 # In a photo faces of this height show all triangles; below the lower one the model's own will do.
-MANY_PX, FEW_PX = 800, 240
+MANY_PX, FEW_PX = 800, 280
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
