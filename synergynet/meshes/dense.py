@@ -194,7 +194,8 @@ class _Growing:
 def _is_surface(triangles: np.ndarray, n_vertices: int) -> bool:
     """Whether no edge runs twice in one direction, and there is a border."""
     sides = triangles * n_vertices + np.roll(triangles, -1, axis=1)
-    return len(np.unique(sides)) == sides.size and bool(on_border(triangles, n_vertices).any())
+    is_once = bool(np.diff(np.sort(sides, axis=None)).all())
+    return is_once and bool(on_border(triangles, n_vertices).any())
 
 
 def _by_height(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:

@@ -134,6 +134,23 @@ def test_meshes_open_in_trimesh(run, net, face, kind, textured):
     assert Path("out/textures/face_0_visible.png").exists() == textured
 
 
+@pytest.mark.parametrize("kind", MESHES)
+def test_eyeballs_and_an_inner_mouth_are_parts_of_meshes(run, net, face, kind, capsys):
+    trimesh = pytest.importorskip("trimesh")
+    fileio.write_image("in/face.png", face)
+    assert run("-f", "in", "--mesh", kind, "--mesh-parts", "--texture") == 0
+    mesh = trimesh.load(f"out/meshes/face_0.{kind}", force="mesh", process=False)
+    assert mesh.faces.shape == net.model.dense_with_parts.triangles.shape
+    assert mesh.is_winding_consistent
+    assert len(mesh.faces) > len(net.model.dense.triangles)
+    if kind == "ply":  # colours: the depth of the mouth is dark
+        colours = np.asarray(mesh.visual.vertex_colors)[:, :3]
+        inner = net.model.dense_with_parts.light < 0.3
+        assert colours[inner].max() < 100 < colours.max()
+    assert run("-f", "in", "--mesh-parts") == 2
+    assert "add --mesh obj, ply or glb" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flag", ["--mesh=obj", "--texture", "--depth", "--pncc"])
 def test_without_triangles_a_surface_is_refused(run, net, face, capsys, monkeypatch, flag):
     monkeypatch.setattr(net, "model", dataclasses.replace(net.model, triangles=None))
