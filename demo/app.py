@@ -72,7 +72,7 @@ def analyse(net: SynergyNet, unwrapping: Unwrapping, photo: np.ndarray) -> Analy
         "3D face": draw_surfaces(photo, faces),
         "landmarks": draw_ids(draw_landmarks(photo, faces), numbers, faces),
         "head pose": draw_ids(draw_poses(photo, faces), numbers, faces),
-        "triangles": draw_wireframe(photo, verts, triangles),
+        "triangles": draw_wireframe(photo, faces.vertices, faces.triangles),
         "depth": depth_picture(verts, triangles, photo.shape),
         "PNCC": pncc(verts, triangles, mean, photo.shape),
         "texture": textures[0],
@@ -80,9 +80,11 @@ def analyse(net: SynergyNet, unwrapping: Unwrapping, photo: np.ndarray) -> Analy
     pose = np.stack(faces.pose("exact"), axis=1).astype(float).round(1) + 0.0  # (N, 3), no -0.0
     meshes = []
     for index, texture in enumerate(textures):
-        mesh = mesh_from_photo(verts[index], faces.params[index], faces.roi_boxes[index])
+        own = faces.vertices[index]
+        own = mesh_from_photo(own, faces.params[index], faces.roi_boxes[index])
+        mesh, normals = dense.with_normals(own)
         png = fileio.encode_image("texture.png", texture)
-        meshes.append(glb_bytes(mesh, triangles, uv=unwrapping.uv, texture_png=png))
+        meshes.append(glb_bytes(mesh, triangles, None, unwrapping.uv, png, normals))
     poses = [[index, *angles] for index, angles in enumerate(pose.tolist(), start=1)]
     return Analysis(pictures, poses, meshes)
 

@@ -162,21 +162,10 @@ def write_files(
                 visible = np.round(255 * visible).astype(np.uint8)
                 fileio.write_image(output / "textures" / f"{name}_visible.png", visible)
             if surface.mesh_surface is not None and surface.mesh_uv is not None:
+                own = faces.vertices[index]  # of which the dense surface is made in millimetres
+                own = mesh_from_photo(own, faces.params[index], faces.roi_boxes[index])
                 path = output / "meshes" / f"{name}.{surface.mesh}"
-                write_mesh(
-                    path,
-                    place_mesh(faces, index, surface.mesh_surface),
-                    surface.mesh_surface,
-                    texture,
-                    surface.mesh_uv,
-                    with_texture=surface.texture,
-                )
-
-
-def place_mesh(faces: Faces, index: int, surface: DenseSurface) -> np.ndarray:
-    """One face's vertices (W, 3) in mm, y up, of its model's dense surface."""
-    verts = surface.apply(faces[index : index + 1].vertices[0])
-    return mesh_from_photo(verts, faces.params[index], faces.roi_boxes[index])
+                write_mesh(path, own, surface, texture)
 
 
 def written_files(output: Path, name: str, n_faces: int, surface: Surface) -> list[Path]:
@@ -231,35 +220,30 @@ def write_drawings(
         future.result()  # raises what its thread raised
 
 
-def write_mesh(
-    path: Path,
-    verts: np.ndarray,
-    surface: DenseSurface,
-    texture: np.ndarray,
-    uv: np.ndarray,
-    *,
-    with_texture: bool,
-) -> None:
+def write_mesh(path: Path, verts: np.ndarray, surface: Surface, texture: np.ndarray) -> None:
     """One face's mesh, in the colours of the photo; OBJ and GLB use the texture if it is wanted.
 
     Args:
         path: of the file; its suffix says the format.
-        verts: (W, 3) mm, y up.
-        surface: that they are of.
+        verts: (V, 3) mm, y up, of the face model's own vertices.
+        surface: what is written; its `mesh_surface` and `mesh_uv` are there.
         texture: (size, size, 3) BGR.
-        uv: (W, 2) places of the vertices in it.
-        with_texture: whether it is wanted; else vertices get its colours.
     """
-    triangles = surface.triangles
-    colours = vertex_colours(texture, uv) * surface.light[:, None]
+    dense, uv = surface.mesh_surface, surface.mesh_uv
+    assert dense is not None
+    assert uv is not None
+    triangles = dense.triangles
+    verts, normals = dense.with_normals(verts)
+    colours = vertex_colours(texture, uv) * dense.light[:, None]
     if path.suffix == ".ply":
         fileio.write_bytes(path, ply_bytes(verts, triangles, colours))
-    elif path.suffix == ".glb" and with_texture:
+    elif path.suffix == ".glb" and surface.texture:
         png = fileio.encode_image("texture.png", texture)
-        fileio.write_bytes(path, glb_bytes(verts, triangles, uv=uv, texture_png=png))
+        glb = glb_bytes(verts, triangles, uv=uv, texture_png=png, normals=normals)
+        fileio.write_bytes(path, glb)
     elif path.suffix == ".glb":
-        fileio.write_bytes(path, glb_bytes(verts, triangles, colours))
-    elif with_texture:
+        fileio.write_bytes(path, glb_bytes(verts, triangles, colours, normals=normals))
+    elif surface.texture:
         fileio.write_image(path.with_suffix(".png"), texture)  # beside it, where all readers look
         fileio.write_text(path.with_suffix(".mtl"), mtl_text(f"{path.stem}.png"))
         text = obj_text(verts, triangles, uv=uv, material_file=f"{path.stem}.mtl")

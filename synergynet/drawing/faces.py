@@ -24,7 +24,7 @@ def overlay_fade(model: MorphableModel) -> np.ndarray:
     mean = model.mean_face
     rim = dense.apply(mean.T).T[dense.rim]
     fade = edge_fade(mean, rim)
-    fade[np.setdiff1d(dense.fewest, dense.triangles)] = 0  # beyond the rim
+    fade[dense.beyond] = 0
     fade = dense.apply(fade).clip(0, 1)
     fade[dense.rim] = 0
     fade[dense.vertices_of(MOUTH)] *= MOUTH_OPACITY
@@ -42,7 +42,13 @@ def draw_surfaces(photo: np.ndarray, faces: Faces, fade: np.ndarray | None = Non
     """
     fade = overlay_fade(faces.model) if fade is None else fade
     drawn = [faces.model.dense.for_drawing(verts) for verts in faces.vertices]
-    return draw_faces(photo, [v for v, _ in drawn], [t for _, t in drawn], fade=fade)
+    return draw_faces(
+        photo,
+        [face.verts for face in drawn],
+        [face.triangles for face in drawn],
+        fade=fade,
+        normals=[face.normals for face in drawn],
+    )
 
 
 def draw_landmarks(photo: np.ndarray, faces: Faces) -> np.ndarray:

@@ -42,6 +42,7 @@ def draw_faces(
     colour: tuple[int, int, int] = CLAY_BGR,
     opacity: float = 0.8,
     fade: np.ndarray | None = None,
+    normals: Sequence[np.ndarray | None] | None = None,
 ) -> np.ndarray:
     """Draw shaded faces over a photo; larger faces are taken for nearer ones.
 
@@ -52,6 +53,7 @@ def draw_faces(
         colour: BGR of the material, 0 to 255.
         opacity: 1 hides the photo below.
         fade: (V,) factors of the opacity, as from `edge_fade`; faces of fewer vertices use as many.
+        normals: (V, 3) of each face, unit vectors, y up; None for those that its triangles give.
     """
     image = image.copy()
     material = np.column_stack([colour, (255, 255, 255), (0, 0, 0)])  # diffuse, highlight, opacity
@@ -60,7 +62,8 @@ def draw_faces(
         own = triangles if isinstance(triangles, np.ndarray) else triangles[index]
         front = front_triangles(verts, own)
         looks = np.empty((verts.shape[1], 3), np.float32)
-        looks[:, :2] = shade(verts, front)
+        given = None if normals is None else normals[index]
+        looks[:, :2] = shade(verts, front) if given is None else _light(given)
         looks[:, 2] = opacity if fade is None else opacity * fade[: len(looks)]
         drawn = _rasterize_looks(verts, front, looks, image.shape)
         if drawn is None:
@@ -159,7 +162,11 @@ def draw_pose_box(
 
 def shade(verts_photo: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Light (V, 2) on vertices, 0 to 1: ambient and diffuse, and a dull highlight."""
-    normals = vertex_normals(verts_photo.T * np.array([1, -1, 1], np.float32), triangles)
+    return _light(vertex_normals(verts_photo.T * np.array([1, -1, 1], np.float32), triangles))
+
+
+def _light(normals: np.ndarray) -> np.ndarray:
+    """`shade` of normals (V, 3), y up."""
     towards_light, towards_halfway = np.maximum(normals @ DIRECTIONS.T, 0).T  # (V,) cosines each
     highlight = SPECULAR * towards_halfway**SHININESS
     return np.column_stack([AMBIENT + DIFFUSE * towards_light, highlight])

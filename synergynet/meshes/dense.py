@@ -9,10 +9,13 @@ It is derived from mean face and triangles alone. The new vertices are weighted 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from typing import NamedTuple
 
 import numpy as np
 
 from synergynet.meshes.borders import border_loops, on_border, without_crumbs
+from synergynet.meshes.normals import vertex_normals
 from synergynet.meshes.openings import Filling, MeanFace, dome, eyeball, inner_mouth, lips
 from synergynet.meshes.rim import cut, rim_distance
 from synergynet.meshes.subdivision import split, subdivide
@@ -20,11 +23,26 @@ from synergynet.meshes.sums import Sums
 from synergynet.meshes.topology import outer_border
 
 FINE_ENOUGH = 8_000  # models with so many vertices are not refined
+_FLIP_Y = np.array([[1], [-1], [1]], np.float32)
 SKIN, EYES, MOUTH = range(3)  # parts
 HUB = 20  # triangles about one vertex: it closes an eye
-BEND = 0.0016  # of the face's height: edges whose middle lies so far beside them are halved first
+BEND = 0.0021  # of the face's height: edges whose middle lies so far beside them are halved first
 # In a photo faces of this height show all triangles; below the lower one the model's own will do.
-MANY_PX, FEW_PX = 800, 280
+MANY_PX, FEW_PX = 800, 340
+
+
+class Drawn(NamedTuple):
+    """What is drawn of a face.
+
+    Attributes:
+        verts: (3, N).
+        triangles: (T, 3).
+        normals: (N, 3) unit vectors, y up; None for those that the triangles give.
+    """
+
+    verts: np.ndarray
+    triangles: np.ndarray
+    normals: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,6 +57,7 @@ class DenseSurface:
         fewest: (L, 3) triangles of the model's own vertices, some of them beyond the rim.
         light: (W,) float32, 0 to 1: how light the vertices are, which the depth of a mouth is not.
         rim: (R,) vertices of the edge where the face was cut out of its head.
+        beyond: (B,) the model's vertices outside the rim.
         n_vertices: W.
     """
 
@@ -49,6 +68,7 @@ class DenseSurface:
     fewest: np.ndarray
     light: np.ndarray
     rim: np.ndarray
+    beyond: np.ndarray
     n_vertices: int
 
     def apply(self, values: np.ndarray) -> np.ndarray:
@@ -60,14 +80,47 @@ class DenseSurface:
         is_part = self.part == part
         return np.setdiff1d(self.triangles[is_part], self.triangles[~is_part])
 
-    def for_drawing(self, verts_photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices (3, W or V) and as many triangles as a face (3, V) shows in its photo."""
+    def for_drawing(self, verts_photo: np.ndarray) -> Drawn:
+        """As much of the surface as a face (3, V) shows in its photo, px, y down."""
         height_px = float(np.ptp(verts_photo[1]))
-        if height_px < FEW_PX:
-            return verts_photo, self.fewest
-        if height_px < MANY_PX:
-            return _extend(verts_photo, self.stages[:-1]), self.fewer
-        return self.apply(verts_photo), self.triangles
+        if height_px < FEW_PX or not self.stages:
+            return Drawn(verts_photo, self.fewest)
+        is_whole = height_px >= MANY_PX
+        stages = self.stages if is_whole else self.stages[:-1]
+        verts, normals = self._extend_with_normals(verts_photo * _FLIP_Y, stages)
+        return Drawn(verts * _FLIP_Y, self.triangles if is_whole else self.fewer, normals)
+
+    def with_normals(self, verts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All vertices (W, 3) of a face (V, 3), y up, and their unit normals (W, 3)."""
+        if not self.stages:
+            return verts, vertex_normals(verts, self.triangles)
+        extended, normals = self._extend_with_normals(verts.T, self.stages)
+        return extended.T, normals
+
+    def _extend_with_normals(
+        self, verts: np.ndarray, stages: tuple[Sums, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices (3, N) and unit normals (N, 3) of a face (3, V), y up.
+
+        The normals of the model's own triangles are carried on as places are: triangles of mixed
+        sizes would show. Where openings are filled they are the filling's own.
+        """
+        own = vertex_normals(verts.T, self.fewest).T
+        values = _extend(np.concatenate([verts, own.astype(verts.dtype)]), stages)  # (6, N)
+        verts, normals = values[:3], values[3:].T
+        filling, filled, is_inner = self._filling
+        normals[filled[is_inner]] = vertex_normals(verts.T[filled], filling)[is_inner]
+        length = np.sqrt(np.einsum("ij,ij->i", normals, normals))[:, None]
+        return verts, np.asarray(normals / np.maximum(length, np.finfo(np.float32).tiny))
+
+    @functools.cached_property
+    def _filling(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Triangles (K, 3) that fill openings, as rows of their vertices (F,), and which of those
+        no other triangle has, (F,) bool."""
+        is_filling = self.part != SKIN
+        filled, rows = np.unique(self.triangles[is_filling], return_inverse=True)
+        is_inner = ~np.isin(filled, self.triangles[~is_filling])
+        return rows.reshape(-1, 3), filled, is_inner
 
 
 def _extend(values: np.ndarray, stages: tuple[Sums, ...]) -> np.ndarray:
@@ -95,7 +148,8 @@ def build_dense(
     if count >= FINE_ENOUGH or not _is_surface(triangles, count):
         part, rim = np.full(len(triangles), SKIN), outer_border(triangles, count)
         light = np.ones(count, np.float32)
-        return DenseSurface((), triangles, part, triangles, triangles, light, rim, count)
+        none = np.empty(0, np.int64)
+        return DenseSurface((), triangles, part, triangles, triangles, light, rim, none, count)
     growing = _Growing(np.asarray(mean, np.float64), landmark_vertices)
     face = growing.face
     hubs = np.flatnonzero(np.bincount(triangles.ravel(), minlength=count) >= HUB)
@@ -148,6 +202,7 @@ def build_dense(
         fewest=np.concatenate(fewest),
         light=light,
         rim=order[max(loops, key=len)],
+        beyond=np.setdiff1d(np.flatnonzero(inside[:count] < 0), fine),
         n_vertices=len(growing.points),
     )
 

@@ -123,14 +123,17 @@ def glb_bytes(
     colours: np.ndarray | None = None,
     uv: np.ndarray | None = None,
     texture_png: bytes | None = None,
+    normals: np.ndarray | None = None,
 ) -> bytes:
     """Binary glTF 2.0 with smooth normals, in metres as that format demands.
 
     Args:
         verts, triangles, colours, uv: as for `obj_text`; glTF's own v points down, this one's up.
         texture_png: an encoded PNG picture for `uv`.
+        normals: (V, 3) unit vectors or zero; None for those that the triangles give.
     """
-    attributes = {"POSITION": verts / MM_PER_M, "NORMAL": _unit_normals(verts, triangles)}
+    normals = vertex_normals(verts, triangles) if normals is None else normals
+    attributes = {"POSITION": verts / MM_PER_M, "NORMAL": _unit_normals(normals)}
     if colours is not None:
         attributes["COLOR_0"] = _linear_light(colours[:, ::-1] / 255)
     if uv is not None:
@@ -191,11 +194,9 @@ def _pad(block: bytes, filler: bytes) -> bytes:
     return block + filler * (-len(block) % 4)
 
 
-def _unit_normals(verts: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Vertex normals, (0, 0, 1) at vertices without a triangle: glTF admits unit vectors only."""
-    normals = vertex_normals(verts, triangles)
-    normals[~normals.any(axis=1)] = 0, 0, 1
-    return normals
+def _unit_normals(normals: np.ndarray) -> np.ndarray:
+    """(0, 0, 1) for vertices without a triangle, which have none: glTF admits unit vectors only."""
+    return np.where(normals.any(axis=1, keepdims=True), normals, (0, 0, 1))
 
 
 def _linear_light(srgb: np.ndarray) -> np.ndarray:

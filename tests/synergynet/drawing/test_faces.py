@@ -100,7 +100,11 @@ def test_the_overlay_fades_at_the_rim_and_between_the_lips(faces):
     assert (fade.min(), fade.max()) == (0, 1)
     assert not fade[dense.rim].any()
     np.testing.assert_allclose(fade[dense.vertices_of(MOUTH)], drawing.MOUTH_OPACITY, atol=1e-3)
-    beyond = np.setdiff1d(dense.fewest, dense.triangles)
-    assert len(beyond) > 10
-    assert not fade[beyond].any()
+    assert len(dense.beyond) > 10
+    assert not fade[dense.beyond].any()
+    assert not np.isin(dense.beyond, dense.triangles).any()
+    inside = np.setdiff1d(dense.fewest, dense.beyond)
+    middle = np.abs(model.mean_face[inside, 0]) < 40_000
+    eyes_and_lips = middle & (np.abs(model.mean_face[inside, 1] + 5_000) < 50_000)
+    assert fade[inside[eyes_and_lips]].min() == 1
     assert 0.7 < fade[np.unique(dense.triangles)].mean() < 0.95

@@ -113,8 +113,11 @@ def test_fewer_triangles_are_of_the_vertices_that_all_but_the_last_stage_make(mo
         (1.1 * FEW_PX, surface.fewer, count),
         (1.1 * MANY_PX, surface.triangles, surface.n_vertices),
     ):
-        got_verts, got = surface.for_drawing(height * verts)
+        got_verts, got, normals = surface.for_drawing(height * verts)
         assert got is triangles
+        if triangles is surface.fewer:  # the landmarks' vertices have no triangle, and no normal
+            length = np.linalg.norm(normals, axis=1)[np.unique(got)]
+            np.testing.assert_allclose(length, 1, atol=1e-5)
         np.testing.assert_array_equal(got_verts, surface.apply(height * verts)[:, :n_vertices])
 
 
@@ -130,8 +133,26 @@ def test_triangles_look_outside(model, surface, mean):
     assert normals[nose, 2] > 0.7
 
 
-def test_shading_has_no_facets(model):
-    """Normals of neighbouring triangles differ by half as much as the model's own."""
+def test_normals_are_smooth_and_of_length_one(model, surface):
+    """They differ along the edges by half as much as the triangles' own, and agree in the mean."""
+    verts, normals = surface.with_normals(model.mean_face.astype(float))
+    np.testing.assert_array_equal(verts, surface.apply(model.mean_face.T.astype(float)).T)
+    skin = surface.triangles[surface.part == SKIN]
+    np.testing.assert_allclose(np.linalg.norm(normals[np.unique(surface.triangles)], axis=1), 1)
+    plain = vertex_normals(verts, surface.triangles)
+    used = np.unique(skin)
+    cosine = (plain * normals).sum(axis=1)[used]
+    assert np.quantile(cosine, 0.05) > 0.8  # ears are fine and folded
+    assert np.median(cosine) > 0.998
+    smooth, rough = (
+        np.linalg.norm(n[skin] - np.roll(n[skin], -1, axis=1), axis=2).mean()
+        for n in (normals, plain)
+    )
+    assert smooth < rough
+
+
+def test_triangles_bend_less_than_the_models_own(model):
+    """Against the normals of their corners, weighted by area: flat facets are half as flat."""
     mean = model.mean_face.astype(float)
 
     def bend(points, triangles):
