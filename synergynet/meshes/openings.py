@@ -14,6 +14,7 @@ from synergynet.meshes.borders import fan, sew, strip, whole
 from synergynet.meshes.sums import Sums
 
 DOME_RINGS = (0.12, 0.4, 0.7)  # of vertices, from the lids to the middle of the dome
+LID_TAPS = 4  # vertices to either side over which the lids are smoothed for them
 SPOKES, RINGS = 24, 12  # of an eyeball: around its axis, and from front to back
 EYEBALL_INSIDE = 0.97  # of the radius to the lids, so that they lie over it
 GROOVE = 0.1  # depth of the groove between the lips, in widths of the mouth
@@ -106,7 +107,8 @@ def dome(face: MeanFace, loop: np.ndarray, hub: int) -> Filling:
     """
     centre, radius = _ball(face.points[np.append(loop, hub)])
     corners = face.eye_corners(hub)
-    lids = face.points[loop]
+    near = (np.arange(len(loop))[:, None] + np.arange(-LID_TAPS, LID_TAPS + 1)) % len(loop)
+    lids = face.points[loop[near]].mean(axis=1)  # without the folds of the inner corner
     count, first = len(loop), len(face.points)
     sources = np.column_stack([loop, np.tile(corners, (count, 1))])
     sums, rings = [], [loop]
