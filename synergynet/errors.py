@@ -18,6 +18,10 @@ class InputError(Exception):
     """A problem that the user can solve; its text is one line naming the file and the remedy."""
 
 
+class FormatError(InputError):
+    """A picture that its format cannot hold; another one may go."""
+
+
 def one_line(error: BaseException) -> str:
     """What an error says in one line: errors of the operating system without their number."""
     message = str(error)

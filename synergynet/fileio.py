@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 
 from synergynet import picture_formats, plain_pickle
+from synergynet.errors import FormatError as FormatError
 from synergynet.errors import InputError as InputError
 from synergynet.errors import add_debug as add_debug
 from synergynet.errors import one_line
@@ -307,7 +308,7 @@ def encode_image(name: str | os.PathLike[str], image: np.ndarray, quality: int =
         ok = False
     if not ok:
         height, width = image.shape[:2]
-        raise InputError(f"{name}: OpenCV cannot write {width} x {height} px in this format")
+        raise FormatError(f"{name}: OpenCV cannot write {width} x {height} px in this format")
     return data.tobytes()
 
 

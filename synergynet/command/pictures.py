@@ -86,7 +86,7 @@ def do_pictures(
                         border_px = net.weights.border_px if net.refine_crop else 0
                         write_crops(output, picture, photo, faces, border_px)
                     fileio.write_json(output / "json" / f"{picture.name}.json", description)
-                except (fileio.InputError, cv2.error) as error:  # too large for a format, or OpenCV
+                except (fileio.FormatError, cv2.error) as error:  # the picture is too large
                     progress.note(f"{picture.path}: not all is written: {one_line(error)}")
             if picture.path not in done:  # else only files were wanting
                 results.add(description)
